@@ -1,0 +1,1 @@
+//! Clocks, dots, delta-state CRDTs and their encodings for the Meshwork data mesh.

@@ -1,0 +1,1 @@
+//! Positions, partitions, replica sets and move plans for the Meshwork data mesh.

@@ -1,0 +1,1 @@
+//! A peer-to-peer gossip and CRDT data mesh: the node, its doors and its program.
