@@ -1,0 +1,103 @@
+//! Live dots that carry a value each.
+
+use alloc::collections::BTreeMap;
+use alloc::collections::btree_map::Entry;
+use core::fmt::Debug;
+
+use crate::wire::{StoreReader, StoreWriter, Wire};
+use crate::{Contexts, DecodeObject, Dot, DotStore};
+
+/// A map from live dots to values. A dot means the same value wherever it is live.
+///
+/// If a hostile replica gave one dot two values, the greater one wins wherever both meet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DotFun<V>(BTreeMap<Dot, V>);
+
+impl<V> DotFun<V> {
+    /// The map of one dot.
+    #[must_use]
+    pub fn of(dot: Dot, value: V) -> Self {
+        Self([(dot, value)].into())
+    }
+
+    /// The value of a live dot.
+    #[must_use]
+    pub fn get(&self, dot: Dot) -> Option<&V> {
+        self.0.get(&dot)
+    }
+
+    /// The live dots and their values, by dot.
+    pub fn iter(&self) -> impl Iterator<Item = (Dot, &V)> + '_ {
+        self.0.iter().map(|(dot, value)| (*dot, value))
+    }
+
+    /// How many dots are live.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether no dot is live.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl<V> Default for DotFun<V> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<V: Clone + Ord + Debug> DotStore for DotFun<V> {
+    fn join(&mut self, other: &Self, contexts: &Contexts<'_>) {
+        if !contexts.disjoint {
+            self.0
+                .retain(|dot, _| other.0.contains_key(dot) || contexts.keeps_mine(*dot));
+        }
+        for (dot, theirs) in &other.0 {
+            match self.0.entry(*dot) {
+                Entry::Occupied(mut mine) if mine.get() < theirs => {
+                    mine.insert(theirs.clone());
+                }
+                Entry::Vacant(free) if contexts.takes_theirs(*dot) => {
+                    free.insert(theirs.clone());
+                }
+                Entry::Occupied(_) | Entry::Vacant(_) => {}
+            }
+        }
+    }
+
+    fn visit(&self, visitor: &mut dyn FnMut(Dot)) {
+        self.0.keys().for_each(|dot| visitor(*dot));
+    }
+
+    fn retain(&mut self, keep: &mut dyn FnMut(Dot) -> bool) {
+        self.0.retain(|dot, _| keep(*dot));
+    }
+
+    fn kept(&self, keep: &mut dyn FnMut(Dot) -> bool) -> Self {
+        let kept = self.0.iter().filter(|(dot, _)| keep(**dot));
+        Self(kept.map(|(dot, value)| (*dot, value.clone())).collect())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl<V: Wire> Wire for DotFun<V> {
+    fn write(&self, writer: &mut StoreWriter) {
+        writer.writer.length(self.0.len());
+        for (dot, value) in &self.0 {
+            writer.dot(*dot);
+            value.write(writer);
+        }
+    }
+
+    fn read(reader: &mut StoreReader<'_>, depth: usize) -> Result<Self, DecodeObject> {
+        let entries = reader.some_entries(|reader| Ok((reader.dot()?, V::read(reader, depth)?)))?;
+        Ok(Self(entries.into_iter().collect()))
+    }
+}

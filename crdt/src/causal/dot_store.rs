@@ -1,0 +1,65 @@
+//! What all dot stores can do.
+
+use core::fmt::Debug;
+
+use crate::{CausalContext, Dot};
+
+/// A container whose content hangs on dots, and which joins by one rule:
+/// a dot stays live if both sides have it live, or if the other side has never seen it.
+///
+/// Source: Almeida, Shoker, Baquero, "Delta state replicated data types" (2018), section 7.
+/// Where we differ: an absent entry is joined by [`DotStore::retain`] instead of with an empty store,
+/// so a store needs no default and one map can hold stores of several kinds.
+pub trait DotStore: Clone + PartialEq + Debug {
+    /// Takes over from `other`; `contexts` are what both sides have seen.
+    ///
+    /// Total, also for hostile states in which one dot means two things: the outcome is the same for every order of joins.
+    fn join(&mut self, other: &Self, contexts: &Contexts<'_>);
+
+    /// Shows every live dot, in no promised order.
+    fn visit(&self, visitor: &mut dyn FnMut(Dot));
+
+    /// Drops every live dot for which `keep` says no, and whatever is then empty.
+    fn retain(&mut self, keep: &mut dyn FnMut(Dot) -> bool);
+
+    /// A copy with only the live dots for which `keep` says yes. Asks once for each live dot; copies only what is kept.
+    #[must_use]
+    fn kept(&self, keep: &mut dyn FnMut(Dot) -> bool) -> Self;
+
+    /// Whether no dot is live.
+    fn is_empty(&self) -> bool;
+}
+
+/// What the two sides of a join have seen.
+#[derive(Debug)]
+pub struct Contexts<'a> {
+    /// Of the side that is changed.
+    pub mine: &'a CausalContext,
+    /// Of the side that is taken over.
+    pub theirs: &'a CausalContext,
+    /// Neither has seen anything of the other: nothing can be removed, and only what they bring need be looked at.
+    /// That makes a join with a small delta cheap, however large the state.
+    pub(crate) disjoint: bool,
+}
+
+impl<'a> Contexts<'a> {
+    /// The two sides' contexts.
+    #[must_use]
+    pub fn new(mine: &'a CausalContext, theirs: &'a CausalContext) -> Self {
+        Self {
+            mine,
+            theirs,
+            disjoint: mine.is_disjoint(theirs),
+        }
+    }
+
+    /// Whether a dot that is live only here stays live.
+    pub(crate) fn keeps_mine(&self, dot: Dot) -> bool {
+        self.disjoint || !self.theirs.contains(dot)
+    }
+
+    /// Whether a dot that is live only there becomes live here.
+    pub(crate) fn takes_theirs(&self, dot: Dot) -> bool {
+        self.disjoint || !self.mine.contains(dot)
+    }
+}

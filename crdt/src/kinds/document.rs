@@ -1,0 +1,44 @@
+//! A document, as every node keeps it: changes by dot, not looked into.
+
+use alloc::vec::Vec;
+
+use crate::kinds::{shape_of_store, wire_of_store};
+use crate::{Dot, DotFun, Edit};
+
+/// A document: a set of chunks, one for each commit, each of one or more automerge changes.
+///
+/// Edits replace nothing; deleting the document removes the chunks that were seen. Nodes store, join and
+/// relay chunks without reading them; [`crate::Text`] (feature `document`) reads and edits them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Document(DotFun<Vec<u8>>);
+
+shape_of_store!(Document);
+wire_of_store!(Document);
+
+impl Document {
+    /// The chunks, by dot: of one replica in the order of its commits.
+    pub fn chunks(&self) -> impl Iterator<Item = (Dot, &[u8])> + '_ {
+        self.0.iter().map(|(dot, chunk)| (dot, chunk.as_slice()))
+    }
+
+    /// How many chunks there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is no chunk.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Adds the changes of one commit.
+    #[must_use]
+    pub fn commit(&self, dot: Dot, chunk: Vec<u8>) -> Edit<Self> {
+        Edit {
+            store: Self(DotFun::of(dot, chunk)),
+            replaces: Vec::new(),
+        }
+    }
+}

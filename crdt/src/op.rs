@@ -1,0 +1,150 @@
+//! What an application does to an object.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use crate::{Bound, Dot, Hlc, Kind, Limits, MergeRefused};
+
+/// The identity of one write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// The write's own dot.
+    pub dot: Dot,
+    /// `Some(p)`: the writer knows that none of its dots `p + 1 ..= dot.counter - 1` belongs to this object, so the
+    /// delta claims the whole run; this keeps contexts compact although counters are store-wide. `None`: only the dot itself.
+    pub claim_after: Option<u64>,
+    /// When it was written, as a hint for what is shown first.
+    pub hlc: Hlc,
+}
+
+/// One operation on an object, or on a field of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// Turns a flag on.
+    Enable,
+    /// Turns a flag off.
+    Disable,
+    /// Adds to a counter; sums stay at the ends of `i64`.
+    Add(i64),
+    /// Writes a register.
+    Put(Vec<u8>),
+    /// Inserts an element into a set.
+    Insert(Vec<u8>),
+    /// Removes an element from a set.
+    Remove(Vec<u8>),
+    /// Does something to a field of a map.
+    Field {
+        /// Name of the field.
+        name: Vec<u8>,
+        /// Kind of its value, which is part of its name.
+        kind: Kind,
+        /// What is done to the value.
+        op: Box<Op>,
+    },
+    /// Removes a field of a map.
+    RemoveField {
+        /// Name of the field.
+        name: Vec<u8>,
+        /// Kind of its value.
+        kind: Kind,
+    },
+    /// Adds the changes of one commit to a document.
+    Chunk(Vec<u8>),
+    /// Joins a payload into a value of the application's own kind.
+    Merge {
+        /// Tag of the kind.
+        tag: u16,
+        /// The encoded value to join in.
+        payload: Vec<u8>,
+    },
+    /// Removes all that is there, of any kind.
+    Delete,
+}
+
+impl Op {
+    /// The kind that the operation is for; `None` for [`Op::Delete`], which is for any.
+    #[must_use]
+    pub const fn kind(&self) -> Option<Kind> {
+        Some(match self {
+            Self::Enable | Self::Disable => Kind::Flag,
+            Self::Add(_) => Kind::Counter,
+            Self::Put(_) => Kind::Register,
+            Self::Insert(_) | Self::Remove(_) => Kind::Set,
+            Self::Field { .. } | Self::RemoveField { .. } => Kind::Map,
+            Self::Chunk(_) => Kind::Document,
+            Self::Merge { tag, .. } => Kind::Custom(*tag),
+            Self::Delete => return None,
+        })
+    }
+
+    /// Checks that what the operation writes can be decoded again within `limits`.
+    ///
+    /// # Errors
+    /// [`ApplyOp::TooLarge`]: too deep, a name or element too long, a payload too large.
+    pub fn check(&self, limits: &Limits) -> Result<(), ApplyOp> {
+        let mut op = self;
+        let max = limits.depth_max.min(Limits::DEPTH_MAX);
+        for _ in 0..max {
+            match op {
+                Self::Field {
+                    name, op: inner, ..
+                } => {
+                    within(Bound::KeyBytes, name, limits.key_bytes_max)?;
+                    op = inner;
+                }
+                Self::RemoveField { name: key, .. } | Self::Insert(key) | Self::Remove(key) => {
+                    return within(Bound::KeyBytes, key, limits.key_bytes_max);
+                }
+                Self::Put(payload) | Self::Chunk(payload) | Self::Merge { payload, .. } => {
+                    return within(Bound::Bytes, payload, limits.bytes_max);
+                }
+                Self::Enable | Self::Disable | Self::Add(_) | Self::Delete => return Ok(()),
+            }
+        }
+        Err(ApplyOp::TooLarge {
+            bound: Bound::Depth,
+            found: max + 1,
+            max,
+        })
+    }
+}
+
+/// Why an operation was not applied. The caller's mistake; nothing changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ApplyOp {
+    /// There is a value of another kind.
+    #[error("the operation is for a {wanted}, and this is a {found}")]
+    WrongKind {
+        /// What is there.
+        found: Kind,
+        /// What the operation is for.
+        wanted: Kind,
+    },
+    /// More than could be decoded again.
+    #[error("{found} {bound}, more than {max}")]
+    TooLarge {
+        /// What there is too much of.
+        bound: Bound,
+        /// How much there is; for depth, at least so much.
+        found: usize,
+        /// How much there may be.
+        max: usize,
+    },
+    /// The dot, or a dot that it claims, was seen in this object: a dot is used once, ever.
+    #[error("dot {0} or one that it claims is used already")]
+    DotUsed(Dot),
+    /// The dot has counter 0, or claims dots from itself on.
+    #[error("dot {0} is no dot, or claims dots beyond itself")]
+    BadStamp(Dot),
+    /// The merge of the custom kind refuses the payload.
+    #[error(transparent)]
+    MergeRefused(#[from] MergeRefused),
+}
+
+fn within(bound: Bound, bytes: &[u8], max: usize) -> Result<(), ApplyOp> {
+    match bytes.len() {
+        found if found > max => Err(ApplyOp::TooLarge { bound, found, max }),
+        _ => Ok(()),
+    }
+}
