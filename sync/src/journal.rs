@@ -1,0 +1,220 @@
+//! What waits for the disk: the batch that is open, the batches under way, and the outputs that may leave only after them.
+
+use std::collections::VecDeque;
+
+use crate::engine::Output;
+use crate::{Batch, Change, Space, StoreFailure};
+
+/// Gathers changes into batches and holds back outputs until the batch they depend on is durable.
+///
+/// While batches are under way further changes gather in the open one: that is the group commit. A batch that failed because
+/// the disk is full is not dropped, since memory already shows it; it goes down again with the next one.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    open: Batch,
+    open_id: u64,
+    /// The first id whose changes are in the open batch: an earlier one than its own after a failure.
+    open_first: u64,
+    under_way: VecDeque<UnderWay>,
+    held: VecDeque<(u64, Output)>,
+    failure: Option<StoreFailure>,
+}
+
+/// A batch handed to the store, with the range of ids whose changes it holds.
+#[derive(Debug)]
+struct UnderWay {
+    first: u64,
+    id: u64,
+    batch: Batch,
+}
+
+/// Batches handed to the store and not yet answered; two keep the disk busy while the next one gathers.
+const UNDER_WAY_MAX: usize = 2;
+
+impl Journal {
+    pub(crate) fn new() -> Self {
+        Self {
+            open: Batch::default(),
+            open_id: 1,
+            open_first: 1,
+            under_way: VecDeque::new(),
+            held: VecDeque::new(),
+            failure: None,
+        }
+    }
+
+    pub(crate) fn put(&mut self, space: Space, key: Vec<u8>, value: Vec<u8>) -> u64 {
+        self.open.put(space, key, value);
+        self.open_id
+    }
+
+    pub(crate) fn delete(&mut self, space: Space, key: Vec<u8>) -> u64 {
+        self.open.delete(space, key);
+        self.open_id
+    }
+
+    /// Lets `output` leave once everything put so far is durable.
+    pub(crate) fn hold(&mut self, output: Output) {
+        let after = if self.open.is_empty() {
+            self.open_id - 1
+        } else {
+            self.open_id
+        };
+        self.hold_until(after, output);
+    }
+
+    /// Lets `output` leave once `batch` is durable.
+    pub(crate) fn hold_until(&mut self, batch: u64, output: Output) {
+        self.held.push_back((batch, output));
+    }
+
+    /// Whether `batch` is durable. Batch 0 stands for what was there from the start.
+    pub(crate) fn is_durable(&self, batch: u64) -> bool {
+        let first_pending = self
+            .under_way
+            .front()
+            .map_or(self.open_first, |front| front.first);
+        batch < first_pending
+    }
+
+    /// The next batch for the store, when there is one and the store is not busy or broken.
+    pub(crate) fn next_batch(&mut self) -> Option<Output> {
+        if self.open.is_empty() || self.failure.is_some() || self.under_way.len() >= UNDER_WAY_MAX {
+            return None;
+        }
+        let batch = core::mem::take(&mut self.open);
+        let (first, id) = (self.open_first, self.open_id);
+        self.open_id += 1;
+        self.open_first = self.open_id;
+        self.under_way.push_back(UnderWay {
+            first,
+            id,
+            batch: batch.clone(),
+        });
+        Some(Output::Store { id, batch })
+    }
+
+    /// The store made a batch durable: batches end in the order in which they were handed over.
+    pub(crate) fn stored(&mut self, id: u64) {
+        while self.under_way.front().is_some_and(|front| front.id <= id) {
+            self.under_way.pop_front();
+        }
+    }
+
+    /// The store could not take batch `id`, and so none after it: they all go back in front of the open one.
+    pub(crate) fn failed(&mut self, id: u64, failure: StoreFailure) {
+        let mut again = Vec::new();
+        while let Some(last) = self.under_way.pop_back_if(|last| last.id >= id) {
+            self.open_first = last.first;
+            again.push(last.batch);
+        }
+        let mut changes: Vec<Change> = again
+            .into_iter()
+            .rev()
+            .flat_map(|batch| batch.changes)
+            .collect();
+        changes.append(&mut self.open.changes);
+        self.open.changes = changes;
+        self.failure = Some(failure);
+    }
+
+    /// Tries a full disk again; a broken one stays broken.
+    pub(crate) fn retry(&mut self) {
+        if self.failure == Some(StoreFailure::Full) {
+            self.failure = None;
+        }
+    }
+
+    pub(crate) const fn failure(&self) -> Option<&StoreFailure> {
+        self.failure.as_ref()
+    }
+
+    /// The next output whose batch is durable.
+    pub(crate) fn release(&mut self) -> Option<Output> {
+        let (batch, _) = self.held.front()?;
+        if self.is_durable(*batch) {
+            self.held.pop_front().map(|(_, output)| output)
+        } else {
+            None
+        }
+    }
+
+    /// Takes out the held outputs that `given_up` picks, so that they can be answered with a failure instead.
+    pub(crate) fn give_up(&mut self, mut given_up: impl FnMut(&Output) -> bool) -> Vec<Output> {
+        let (out, kept) = self
+            .held
+            .drain(..)
+            .partition(|(_, output)| given_up(output));
+        self.held = kept;
+        let out: VecDeque<(u64, Output)> = out;
+        out.into_iter().map(|(_, output)| output).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(id: u64) -> Output {
+        Output::Found {
+            id,
+            result: Err(crate::ReadError::Busy),
+        }
+    }
+
+    fn taken(journal: &mut Journal) -> u64 {
+        match journal.next_batch() {
+            Some(Output::Store { id, .. }) => id,
+            other => panic!("no batch but {other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_output_leaves_only_after_the_batch_it_depends_on() {
+        let mut journal = Journal::new();
+        let batch = journal.put(Space::Meta, vec![1], vec![]);
+        journal.hold(answer(7));
+        assert_eq!(journal.release(), None);
+        assert_eq!(taken(&mut journal), batch);
+        assert_eq!(journal.release(), None);
+        journal.stored(batch);
+        assert_eq!(journal.release(), Some(answer(7)));
+    }
+
+    #[test]
+    fn what_failed_is_not_durable_until_it_was_stored_again() {
+        let mut journal = Journal::new();
+        let first = journal.put(Space::Meta, vec![1], vec![1]);
+        taken(&mut journal);
+        let second = journal.put(Space::Meta, vec![2], vec![2]);
+        taken(&mut journal);
+        journal.failed(first, StoreFailure::Full);
+        journal.failed(second, StoreFailure::Full);
+        assert!(!journal.is_durable(first));
+        assert_eq!(
+            journal.next_batch(),
+            None,
+            "nothing is stored while the disk is full"
+        );
+        journal.retry();
+        let again = taken(&mut journal);
+        assert!(!journal.is_durable(first) && !journal.is_durable(second));
+        journal.stored(again);
+        assert!(journal.is_durable(first) && journal.is_durable(second));
+    }
+
+    #[test]
+    fn a_broken_disk_is_not_tried_again() {
+        let mut journal = Journal::new();
+        let id = journal.put(Space::Meta, vec![1], vec![]);
+        taken(&mut journal);
+        journal.failed(
+            id,
+            StoreFailure::Broken {
+                reason: "EIO".into(),
+            },
+        );
+        journal.retry();
+        assert_eq!(journal.next_batch(), None);
+    }
+}

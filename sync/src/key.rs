@@ -1,0 +1,206 @@
+//! What a value is filed under.
+
+use core::fmt;
+
+use meshwork_dht::Position;
+use serde::{Deserialize, Serialize};
+
+/// A namespace and a name inside it, shown as `namespace/name`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Key {
+    namespace: String,
+    name: Vec<u8>,
+}
+
+/// A key is outside its limits. The caller's mistake; nothing changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidKey {
+    /// The namespace is empty, too long, or holds other characters than ASCII letters, digits, `-`, `_` and `.`.
+    #[error("{0:?} is not a namespace: use 1 to {max} letters, digits, '-', '_' or '.'", max = Key::NAMESPACE_BYTES_MAX)]
+    Namespace(String),
+    /// The name is empty.
+    #[error("the name after the namespace is empty: write it as namespace/name")]
+    EmptyName,
+    /// The name is too long.
+    #[error(
+        "the name is {bytes} bytes long; at most {} are allowed",
+        Key::NAME_BYTES_MAX
+    )]
+    NameTooLong {
+        /// Its length.
+        bytes: usize,
+    },
+    /// There is no `/` between namespace and name.
+    #[error("{0:?} names no namespace: write it as namespace/name")]
+    NoNamespace(String),
+}
+
+impl Key {
+    /// Longest namespace, in bytes.
+    pub const NAMESPACE_BYTES_MAX: usize = 64;
+    /// Longest name, in bytes.
+    pub const NAME_BYTES_MAX: usize = 1024;
+
+    /// The key `name` in `namespace`.
+    ///
+    /// # Errors
+    /// [`InvalidKey`] when either is outside its limits.
+    pub fn new(namespace: &str, name: &[u8]) -> Result<Self, InvalidKey> {
+        let key = Self {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        };
+        key.check().map(|()| key)
+    }
+
+    /// Reads `namespace/name`; everything after the first `/` is the name.
+    ///
+    /// # Errors
+    /// [`InvalidKey`] when there is no `/` or a part is outside its limits.
+    pub fn parse(text: &str) -> Result<Self, InvalidKey> {
+        let (namespace, name) = text
+            .split_once('/')
+            .ok_or_else(|| InvalidKey::NoNamespace(text.to_owned()))?;
+        Self::new(namespace, name.as_bytes())
+    }
+
+    /// The limits, checked again for a key that came from a peer or a disk.
+    pub(crate) fn check(&self) -> Result<(), InvalidKey> {
+        let allowed = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.');
+        let namespace = self.namespace.as_bytes();
+        if namespace.is_empty()
+            || namespace.len() > Self::NAMESPACE_BYTES_MAX
+            || !namespace.iter().copied().all(allowed)
+        {
+            return Err(InvalidKey::Namespace(
+                self.namespace.chars().take(80).collect(),
+            ));
+        }
+        match self.name.len() {
+            0 => Err(InvalidKey::EmptyName),
+            bytes if bytes > Self::NAME_BYTES_MAX => Err(InvalidKey::NameTooLong { bytes }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The namespace.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// The name inside the namespace.
+    #[must_use]
+    pub fn name(&self) -> &[u8] {
+        &self.name
+    }
+
+    /// Where the key lies on the ring.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        Position::of(&self.namespace, &self.name)
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name.escape_ascii())
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Key({self})")
+    }
+}
+
+/// Keys of one namespace whose names start with the same bytes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Prefix {
+    /// The namespace.
+    pub namespace: String,
+    /// The first bytes of the names; empty means all of the namespace.
+    pub name: Vec<u8>,
+}
+
+impl Prefix {
+    /// Reads `namespace/first-bytes` or `namespace/`.
+    ///
+    /// # Errors
+    /// [`InvalidKey`] when there is no `/` or a part is outside its limits.
+    pub fn parse(text: &str) -> Result<Self, InvalidKey> {
+        // A prefix may end at the slash; one more byte makes it a key whose rules are the same.
+        let key = Key::parse(&format!("{text}*"))?;
+        let name = key.name.strip_suffix(b"*").unwrap_or(&key.name).to_vec();
+        Ok(Self {
+            namespace: key.namespace,
+            name,
+        })
+    }
+
+    /// Whether `key` is one of these.
+    #[must_use]
+    pub fn covers(&self, key: &Key) -> bool {
+        self.namespace == key.namespace && key.name.starts_with(&self.name)
+    }
+
+    pub(crate) fn check(&self) -> Result<(), InvalidKey> {
+        Key::new(&self.namespace, b"*")?;
+        match self.name.len() {
+            bytes if bytes > Key::NAME_BYTES_MAX => Err(InvalidKey::NameTooLong { bytes }),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_may_hold_slashes_and_any_bytes() {
+        let key = Key::parse("notes/2026/today").unwrap();
+        assert_eq!(
+            (key.namespace(), key.name()),
+            ("notes", b"2026/today".as_slice())
+        );
+        assert_eq!(Key::new("n", b"\x1b[2J").unwrap().to_string(), "n/\\x1b[2J");
+    }
+
+    #[test]
+    fn keys_outside_the_limits_are_refused() {
+        assert_eq!(
+            Key::parse("notes"),
+            Err(InvalidKey::NoNamespace("notes".into()))
+        );
+        assert_eq!(Key::parse("notes/"), Err(InvalidKey::EmptyName));
+        assert!(matches!(
+            Key::parse("no tes/a"),
+            Err(InvalidKey::Namespace(_))
+        ));
+        assert!(matches!(
+            Key::parse(&format!("{}/a", "n".repeat(65))),
+            Err(InvalidKey::Namespace(_))
+        ));
+        assert_eq!(
+            Key::new("n", &[0; 1025]),
+            Err(InvalidKey::NameTooLong { bytes: 1025 })
+        );
+        assert!(Key::new("n", &[0; 1024]).is_ok());
+    }
+
+    #[test]
+    fn a_prefix_covers_its_own_namespace_only() {
+        let prefix = Prefix::parse("notes/to").unwrap();
+        assert!(prefix.covers(&Key::parse("notes/today").unwrap()));
+        assert!(!prefix.covers(&Key::parse("notes/yesterday").unwrap()));
+        assert!(!prefix.covers(&Key::parse("other/today").unwrap()));
+        assert!(
+            Prefix::parse("notes/")
+                .unwrap()
+                .covers(&Key::parse("notes/x").unwrap())
+        );
+        assert!(Prefix::parse("notes").is_err());
+    }
+}

@@ -1,0 +1,218 @@
+//! Pushing items to connected peers, and merging what they push.
+
+use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+
+use meshwork_crdt::Object;
+use meshwork_membership::{NodeId, Time};
+
+use crate::engine::{Output, RejectMessage, Replication, Timer};
+use crate::message::{Item, Message, Refusal};
+use crate::serve::Shipment;
+
+/// What is under way to one connected peer.
+#[derive(Debug, Default)]
+pub(crate) struct Link {
+    pushes: BTreeMap<u64, Push>,
+    delivering: usize,
+    /// What the peer asked for in a comparison.
+    pub(crate) serving: Option<(u64, Shipment)>,
+}
+
+/// One push that is not acknowledged.
+#[derive(Debug)]
+struct Push {
+    purpose: Purpose,
+    timer: Time,
+}
+
+/// Why items were pushed.
+#[derive(Debug)]
+pub(crate) enum Purpose {
+    /// Entries of the outbox, in the order of the items.
+    Deliver(Vec<u64>),
+    /// Part of a comparison that this node began.
+    Repair(u64),
+    /// Part of what the peer asked for in a comparison that it began.
+    Serve,
+    /// A replica that a read found behind. Losing it costs another repair.
+    ReadRepair,
+}
+
+/// A refused delta is offered again after this long.
+const PARK: Duration = Duration::from_secs(60);
+
+impl Replication {
+    /// Sends waiting deltas to every connected peer, as far as its window allows.
+    pub(crate) fn deliver_outbox(&mut self) {
+        let peers: Vec<NodeId> = self
+            .outbox
+            .peers()
+            .filter(|peer| self.links.contains_key(peer))
+            .collect();
+        for peer in peers {
+            while self
+                .links
+                .get(&peer)
+                .is_some_and(|link| link.delivering < self.config.pushes_in_flight_max)
+            {
+                let taken = self.outbox.take(
+                    peer,
+                    self.config.push_bytes_max,
+                    &mut self.journal,
+                    &*self.store,
+                );
+                let taken = match taken {
+                    Ok(taken) => taken,
+                    Err(error) => {
+                        self.store_broke(error);
+                        return;
+                    }
+                };
+                if taken.is_empty() {
+                    break;
+                }
+                let (seqs, items) = taken.into_iter().unzip();
+                self.push(peer, Purpose::Deliver(seqs), items);
+            }
+        }
+    }
+
+    pub(crate) fn push(&mut self, peer: NodeId, purpose: Purpose, items: Vec<Item>) {
+        let id = self.next_id();
+        let Some(link) = self.links.get_mut(&peer) else {
+            return;
+        };
+        link.delivering += usize::from(matches!(purpose, Purpose::Deliver(_)));
+        let at = self.now + self.config.push_timeout;
+        self.timers.insert((at, Timer::Push(peer, id)));
+        link.pushes.insert(id, Push { purpose, timer: at });
+        self.send(peer, Message::Push { id, items });
+    }
+
+    /// Merges what a peer pushed; it is acknowledged once everything that was taken is durable.
+    pub(crate) fn receive_push(&mut self, wall_ms: u64, from: NodeId, id: u64, items: Vec<Item>) {
+        let mut refused = Vec::new();
+        let mut batch = 0;
+        for (at, item) in (0u32..).zip(items) {
+            match self.receive_item(wall_ms, &item) {
+                Ok(in_batch) => {
+                    batch = batch.max(in_batch);
+                    self.counts.items_received += 1;
+                }
+                Err(refusal) => {
+                    self.counts.items_refused += 1;
+                    refused.push((at, refusal));
+                }
+            }
+        }
+        let ack = Output::Send {
+            to: from,
+            message: Message::PushAck { id, refused },
+        };
+        self.journal.hold_until(batch, ack);
+    }
+
+    /// Merges one item. Returns the batch that makes it durable.
+    fn receive_item(&mut self, wall_ms: u64, item: &Item) -> Result<u64, Refusal> {
+        if self.journal.failure().is_some() {
+            return Err(Refusal::Storage);
+        }
+        let delta = Object::decode(&item.object, &self.limits)
+            .ok()
+            .ok_or(Refusal::Malformed)?;
+        self.check_clock(&delta, wall_ms)?;
+        let position = item.key.position();
+        let applied = self
+            .objects
+            .merge(&*self.store, &mut self.journal, &item.key, &delta, None)
+            .map_err(|error| {
+                self.store_broke(error);
+                Refusal::Storage
+            })?;
+        self.merged(&item.key, applied);
+        let partition = position.partition();
+        if applied.changed() && !self.holdings.is_replica(partition) {
+            // The sender's view is behind, or ours: it costs a forward, never the write.
+            self.index.touch(partition, self.now);
+            let others = self.others(&position);
+            if !others.is_empty() {
+                self.outbox.push(item.clone(), others, &mut self.journal);
+            }
+        }
+        Ok(applied.batch)
+    }
+
+    /// Refuses stamps that are too far ahead, so that no peer's clock can outrun everybody's.
+    pub(crate) fn check_clock(&mut self, object: &Object, wall_ms: u64) -> Result<(), Refusal> {
+        match object.hlc_max() {
+            Some(stamp) => self.clock.observe(stamp, wall_ms).ok().ok_or_else(|| {
+                self.counts.clock_ahead += 1;
+                Refusal::ClockAhead
+            }),
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn receive_push_ack(
+        &mut self,
+        from: NodeId,
+        id: u64,
+        refused: &[(u32, Refusal)],
+    ) -> Result<(), RejectMessage> {
+        let push = self.take_push(from, id).ok_or(RejectMessage::Unasked)?;
+        self.counts.items_refused_by_peers += refused.len() as u64;
+        match push.purpose {
+            Purpose::Deliver(seqs) => {
+                let refused: BTreeSet<u32> = refused.iter().map(|(at, _)| *at).collect();
+                for (at, seq) in (0u32..).zip(seqs) {
+                    if refused.contains(&at) {
+                        self.timers
+                            .insert((self.now + PARK, Timer::Unpark(from, seq)));
+                    } else if self.outbox.acknowledge(from, seq, &mut self.journal) {
+                        self.write_acknowledged(seq);
+                    }
+                }
+                self.deliver_soon();
+            }
+            Purpose::Repair(session) if self.is_session(from, session) => {
+                self.page_acknowledged(from);
+            }
+            Purpose::Serve => self.ship_served(from),
+            Purpose::Repair(_) | Purpose::ReadRepair => {}
+        }
+        Ok(())
+    }
+
+    pub(crate) fn push_timed_out(&mut self, peer: NodeId, id: u64) {
+        if let Some(push) = self.take_push(peer, id) {
+            self.push_lost(peer, push);
+        }
+    }
+
+    pub(crate) fn drop_pushes(&mut self, peer: NodeId, link: Link) {
+        for (id, push) in link.pushes {
+            self.timers.remove(&(push.timer, Timer::Push(peer, id)));
+            self.push_lost(peer, push);
+        }
+    }
+
+    fn push_lost(&mut self, peer: NodeId, push: Push) {
+        match push.purpose {
+            Purpose::Deliver(seqs) => {
+                self.outbox.again(peer, seqs);
+                self.deliver_soon();
+            }
+            // The session's own timer ends it, and a read repairs again.
+            Purpose::Repair(_) | Purpose::Serve | Purpose::ReadRepair => {}
+        }
+    }
+
+    fn take_push(&mut self, peer: NodeId, id: u64) -> Option<Push> {
+        let link = self.links.get_mut(&peer)?;
+        let push = link.pushes.remove(&id)?;
+        link.delivering -= usize::from(matches!(push.purpose, Purpose::Deliver(_)));
+        self.timers.remove(&(push.timer, Timer::Push(peer, id)));
+        Some(push)
+    }
+}

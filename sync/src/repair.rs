@@ -1,0 +1,423 @@
+//! The initiator's side of comparisons: anti-entropy, filling and handing over partitions are all this one exchange.
+//!
+//! One session at a time with each peer works through a stack of partition sets. A set whose difference is too large for the
+//! symbols that are kept in memory is halved rather than scanned, so that nothing is read from the store but what differs.
+
+use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+
+use meshwork_dht::Partition;
+use meshwork_membership::{NodeId, Time};
+
+use crate::PartitionSet;
+use crate::engine::{RejectMessage, Replication, Timer};
+use crate::holdings::Settled;
+use crate::links::Purpose;
+use crate::message::Step;
+use crate::reconcile::{
+    Compared, Encoder, Initiator, Listing, Outcome, Progress, Reply, Request, limits,
+};
+use crate::serve::Shipment;
+
+/// Sessions that this node began.
+#[derive(Debug, Default)]
+pub(crate) struct Repair {
+    sessions: BTreeMap<NodeId, Session>,
+    /// How much differed last time.
+    hints: BTreeMap<NodeId, u32>,
+}
+
+#[derive(Debug)]
+struct Session {
+    id: u64,
+    todo: Vec<BTreeSet<Partition>>,
+    set: BTreeSet<Partition>,
+    phase: Phase,
+    differences: u32,
+    deadline: Time,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Symbols(Box<Initiator>),
+    Listing(Box<Listing>),
+    /// Objects go both ways; over when both are done.
+    Objects {
+        mine: Shipment,
+        pushing: bool,
+        receiving: bool,
+        then: Then,
+    },
+}
+
+/// What follows once the objects of an outcome have been exchanged.
+#[derive(Debug)]
+enum Then {
+    NextSet,
+    NextPage(Box<Listing>),
+}
+
+/// A session that has not moved for so long is given up.
+const SESSION_TIMEOUT: Duration = Duration::from_secs(30);
+
+impl Replication {
+    /// Compares with every connected peer that a filling or leaving partition waits for.
+    pub(crate) fn compare_where_due(&mut self) {
+        for peer in self.idle_peers() {
+            let due = self.holdings.due_with(peer);
+            self.begin_session(peer, due);
+        }
+    }
+
+    /// Compares what is shared with every connected peer; of two peers the one with the smaller id begins.
+    pub(crate) fn compare_with_all(&mut self) {
+        for peer in self.idle_peers() {
+            if self.me < peer {
+                let shared = self.holdings.shared_with(peer);
+                self.begin_session(peer, shared);
+            }
+        }
+    }
+
+    fn idle_peers(&self) -> Vec<NodeId> {
+        let idle = |peer: &&NodeId| !self.repair.sessions.contains_key(peer);
+        self.links.keys().filter(idle).copied().collect()
+    }
+
+    fn begin_session(&mut self, peer: NodeId, partitions: BTreeSet<Partition>) {
+        if partitions.is_empty() || !self.index.is_built() {
+            return;
+        }
+        let session = Session {
+            id: self.next_id(),
+            todo: vec![partitions],
+            set: BTreeSet::new(),
+            phase: Phase::Listing(Box::default()),
+            differences: 0,
+            deadline: self.now,
+        };
+        self.repair.sessions.insert(peer, session);
+        self.next_set(peer);
+    }
+
+    /// Goes on with the next set of a session, or ends it.
+    fn next_set(&mut self, peer: NodeId) {
+        let Some(mut session) = self.take_session(peer) else {
+            return;
+        };
+        let Some(set) = session.todo.pop() else {
+            self.counts.comparisons += 1;
+            self.repair.hints.insert(peer, session.differences);
+            self.compare_where_due();
+            return;
+        };
+        let hint = self.repair.hints.get(&peer).copied().unwrap_or(0);
+        let (initiator, request) = Initiator::new(self.sketch_of(&set).root(), hint);
+        session.set = set;
+        session.phase = Phase::Symbols(Box::new(initiator));
+        self.ask_partitions(peer, session, &request);
+    }
+
+    fn ask_partitions(&mut self, peer: NodeId, session: Session, request: &Request) {
+        let partitions = PartitionSet::from(&session.set);
+        let step = Step::Ask {
+            partitions,
+            request: request.to_bytes(),
+        };
+        self.send_step(peer, session.id, step);
+        self.keep_session(peer, session);
+    }
+
+    fn keep_session(&mut self, peer: NodeId, mut session: Session) {
+        session.deadline = self.now + SESSION_TIMEOUT;
+        self.timers
+            .insert((session.deadline, Timer::Session(peer, session.id)));
+        self.repair.sessions.insert(peer, session);
+    }
+
+    fn take_session(&mut self, peer: NodeId) -> Option<Session> {
+        let session = self.repair.sessions.remove(&peer)?;
+        self.timers
+            .remove(&(session.deadline, Timer::Session(peer, session.id)));
+        Some(session)
+    }
+
+    /// Ends a session without a result; what it was for stays due.
+    pub(crate) fn end_session(&mut self, peer: NodeId) {
+        self.take_session(peer);
+    }
+
+    pub(crate) fn session_timed_out(&mut self, peer: NodeId, id: u64) {
+        if self
+            .repair
+            .sessions
+            .get(&peer)
+            .is_some_and(|session| session.id == id)
+        {
+            self.end_session(peer);
+            self.compare_where_due();
+        }
+    }
+
+    pub(crate) fn receive_step(
+        &mut self,
+        from: NodeId,
+        id: u64,
+        step: Step,
+    ) -> Result<(), RejectMessage> {
+        if let Step::Ask {
+            partitions,
+            request,
+        } = step
+        {
+            return self.answer_ask(from, id, &partitions, &request);
+        }
+        // Steps of a session that was given up are late, not wrong.
+        if self
+            .repair
+            .sessions
+            .get(&from)
+            .is_none_or(|session| session.id != id)
+        {
+            return Ok(());
+        }
+        let Some(session) = self.take_session(from) else {
+            return Ok(());
+        };
+        match step {
+            Step::Reply { reply } => match Reply::from_bytes(&reply) {
+                Ok(reply) => self.receive_reply(from, session, reply),
+                Err(_) => Err(RejectMessage::OverLimit {
+                    what: "reconciliation reply",
+                }),
+            },
+            Step::Sent => {
+                self.received_all(from, session);
+                Ok(())
+            }
+            Step::Stop | Step::Ask { .. } => Ok(()),
+        }
+    }
+
+    fn receive_reply(
+        &mut self,
+        peer: NodeId,
+        mut session: Session,
+        reply: Reply,
+    ) -> Result<(), RejectMessage> {
+        let sketch = self.sketch_of(&session.set);
+        match &mut session.phase {
+            Phase::Symbols(initiator) => {
+                let progress = initiator
+                    .handle_reply(reply, &sketch)
+                    .ok()
+                    .ok_or(RejectMessage::Unasked)?;
+                self.go_on(peer, session, progress);
+            }
+            Phase::Listing(listing) => {
+                let compared = listing
+                    .handle_reply(reply)
+                    .ok()
+                    .ok_or(RejectMessage::Unasked)?;
+                let Phase::Listing(listing) =
+                    core::mem::replace(&mut session.phase, Phase::Listing(Box::default()))
+                else {
+                    return Ok(());
+                };
+                match compared {
+                    Compared::More(outcome) => {
+                        self.exchange(peer, session, &outcome, Then::NextPage(listing));
+                    }
+                    Compared::Done(outcome) => {
+                        self.exchange(peer, session, &outcome, Then::NextSet)
+                    }
+                }
+            }
+            Phase::Objects { .. } => return Err(RejectMessage::Unasked),
+        }
+        Ok(())
+    }
+
+    fn go_on(&mut self, peer: NodeId, mut session: Session, progress: Progress) {
+        match progress {
+            Progress::Done(outcome) => self.exchange(peer, session, &outcome, Then::NextSet),
+            Progress::Send(request) if self.in_memory(&request) || session.set.len() == 1 => {
+                self.ask_partitions(peer, session, &request);
+            }
+            Progress::Encode(range) if session.set.len() == 1 => {
+                let mut encoder = Encoder::new(range);
+                for (_, id) in self.ids_after(&session.set.clone(), None, usize::MAX) {
+                    encoder.insert(id);
+                }
+                if let Phase::Symbols(initiator) = &session.phase {
+                    let progress = initiator.handle_encoded(&encoder);
+                    self.go_on(peer, session, progress);
+                }
+            }
+            Progress::Send(_) | Progress::Encode(_) => {
+                // The difference is larger than what is kept in memory can show: look at each half by itself.
+                let mut rest = core::mem::take(&mut session.set);
+                let middle = rest.iter().nth(rest.len() / 2).copied();
+                if let Some(middle) = middle {
+                    session.todo.push(rest.split_off(&middle));
+                }
+                session.todo.push(rest);
+                self.keep_session(peer, session);
+                self.next_set(peer);
+            }
+            Progress::Fallback(_) => {
+                self.counts.listings += 1;
+                self.next_page(peer, session, Box::default());
+            }
+        }
+    }
+
+    /// Whether the symbols that a request asks for are kept in memory at the other side.
+    #[expect(
+        clippy::unused_self,
+        reason = "reads as a question about this engine's protocol"
+    )]
+    const fn in_memory(&self, request: &Request) -> bool {
+        match request {
+            Request::More { from, symbols, .. } => from.saturating_add(*symbols) <= limits::PREFIX,
+            Request::Probe { .. } | Request::Want { .. } | Request::List { .. } => true,
+        }
+    }
+
+    fn next_page(&mut self, peer: NodeId, mut session: Session, mut listing: Box<Listing>) {
+        let own = self.ids_after(&session.set.clone(), listing.after(), limits::IDS_MAX);
+        let request = listing.request(own);
+        session.phase = Phase::Listing(listing);
+        self.ask_partitions(peer, session, &request);
+    }
+
+    /// Pushes what only this node has and asks for what only the peer has.
+    fn exchange(&mut self, peer: NodeId, mut session: Session, outcome: &Outcome, then: Then) {
+        if outcome.theirs.len() > limits::IDS_MAX {
+            // More than one question may ask for: page by page instead.
+            self.next_page(peer, session, Box::default());
+            return;
+        }
+        session.differences = session.differences.saturating_add(outcome.differences());
+        self.counts.differences += u64::from(outcome.differences());
+        // Of partitions that are on their way out nothing is taken in.
+        let wanted: Vec<_> = outcome
+            .theirs
+            .iter()
+            .copied()
+            .filter(|id| self.holdings.is_replica(id.partition()))
+            .collect();
+        let mine = Shipment::new(self.positions_of(&outcome.mine));
+        let partitions = PartitionSet::from(&session.set);
+        for request in Request::wants(&wanted) {
+            let partitions = partitions.clone();
+            let step = Step::Ask {
+                partitions,
+                request: request.to_bytes(),
+            };
+            self.send_step(peer, session.id, step);
+        }
+        let receiving = !wanted.is_empty();
+        session.phase = Phase::Objects {
+            mine,
+            pushing: true,
+            receiving,
+            then,
+        };
+        self.keep_session(peer, session);
+        self.page_acknowledged(peer);
+    }
+
+    /// The last push of a session is durable at the peer: go on with the next.
+    pub(crate) fn page_acknowledged(&mut self, peer: NodeId) {
+        let Some(mut session) = self.take_session(peer) else {
+            return;
+        };
+        let Phase::Objects { mine, pushing, .. } = &mut session.phase else {
+            self.keep_session(peer, session);
+            return;
+        };
+        let items = self.next_push(mine);
+        *pushing = !items.is_empty();
+        let id = session.id;
+        if items.is_empty() {
+            self.exchanged(peer, session);
+        } else {
+            self.keep_session(peer, session);
+            self.push(peer, Purpose::Repair(id), items);
+        }
+    }
+
+    pub(crate) fn is_session(&self, peer: NodeId, id: u64) -> bool {
+        self.repair
+            .sessions
+            .get(&peer)
+            .is_some_and(|session| session.id == id)
+    }
+
+    fn received_all(&mut self, peer: NodeId, mut session: Session) {
+        if let Phase::Objects { receiving, .. } = &mut session.phase {
+            *receiving = false;
+        }
+        self.exchanged(peer, session);
+    }
+
+    /// Goes on once objects have gone both ways.
+    fn exchanged(&mut self, peer: NodeId, mut session: Session) {
+        match session.phase {
+            Phase::Objects {
+                pushing: false,
+                receiving: false,
+                then,
+                ..
+            } => match then {
+                Then::NextPage(listing) => {
+                    session.phase = Phase::Listing(Box::default());
+                    self.next_page(peer, session, listing);
+                }
+                Then::NextSet => {
+                    session.phase = Phase::Listing(Box::default());
+                    let set = core::mem::take(&mut session.set);
+                    self.keep_session(peer, session);
+                    self.settle(peer, &set);
+                    self.next_set(peer);
+                }
+            },
+            Phase::Objects { .. } | Phase::Symbols(_) | Phase::Listing(_) => {
+                self.keep_session(peer, session);
+            }
+        }
+    }
+
+    fn settle(&mut self, peer: NodeId, set: &BTreeSet<Partition>) {
+        let mut completed = false;
+        for partition in set {
+            match self.holdings.compared(peer, *partition) {
+                Settled::Nothing => {}
+                Settled::Complete => completed = true,
+                Settled::Droppable => self.drop_partition(*partition),
+            }
+        }
+        if completed {
+            self.record_complete();
+        }
+    }
+
+    /// Forgets what is held of a partition that every replica has by now; what still waits for somebody stays.
+    fn drop_partition(&mut self, partition: Partition) {
+        let only = BTreeSet::from([partition]);
+        for (position, _) in self.ids_after(&only, None, usize::MAX) {
+            if self.outbox.holds(&position) {
+                self.index.touch(partition, self.now);
+                continue;
+            }
+            match self
+                .objects
+                .remove(&*self.store, &mut self.journal, &position)
+            {
+                Ok(digest) => self.index.replace(&position, digest.as_ref(), None),
+                Err(error) => drop(self.store_broke(error)),
+            }
+        }
+    }
+}
