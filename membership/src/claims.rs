@@ -1,0 +1,383 @@
+//! What to believe.
+//!
+//! A claim about a member wins by a higher incarnation, or by a graver state at the same one (SWIM, section 4.2).
+//! Where we differ, so that one liar evicts nobody who can still speak for itself:
+//!
+//! * `Down` from a peer is an accusation, not a verdict. It starts this node's own suspicion; when
+//!   [`Config::confirmations`](crate::Config::confirmations) distinct peers say it, half of that suspicion's time is enough.
+//! * `Left` is believed from the leaver itself, or from that many distinct peers. From one peer it only decides that the
+//!   member, should it fall silent, has left rather than died.
+//! * A claim that another made may raise an incarnation by [`JUMP_MAX`] at most; its owner may raise it to anything.
+//! * Whoever is held for anything but `Alive` is told so by whoever holds it, so that it can refute.
+//! * In an exchange of lists, the `Down` of the peer against our `Alive` makes us probe, not suspect: after a split
+//!   heals, one half would suspect the other otherwise.
+
+use core::time::Duration;
+
+use crate::message::{Claim, Message, Purpose};
+use crate::table::Record;
+use crate::{Event, Member, Membership, NodeId, State, Time};
+
+/// How a claim came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Via {
+    /// News of somebody's finding.
+    Gossip,
+    /// Somebody's list: perhaps old.
+    Exchange,
+}
+
+impl Membership {
+    pub(crate) fn handle_claim(&mut self, now: Time, from: NodeId, claim: Claim, via: Via) {
+        if claim.id == self.me.id {
+            return self.handle_claim_about_me(now, from, &claim);
+        }
+        let Some(known) = self.table.get(claim.id).map(|record| &record.member) else {
+            return self.handle_unknown(now, from, claim);
+        };
+        let (incarnation, state) = (known.incarnation, known.state);
+        let first_hand = claim.id == from;
+        if !first_hand && claim.incarnation > incarnation.saturating_add(JUMP_MAX) {
+            self.counters.jumps_refused += 1;
+            return;
+        }
+        if claim.incarnation < incarnation {
+            if first_hand {
+                self.charge(now, claim.id);
+            }
+            return;
+        }
+        match claim.state {
+            State::Alive if claim.incarnation > incarnation => self.revive(now, from, claim),
+            State::Alive if first_hand || via == Via::Exchange => self.doubt(now, from, &claim),
+            State::Alive => {}
+            State::Suspect => self.suspect(now, claim.id, claim.incarnation),
+            State::Down if via == Via::Exchange && state == State::Alive => {
+                self.ring.hurry(claim.id);
+            }
+            State::Down => self.handle_death(now, from, &claim),
+            State::Left => self.handle_goodbye(now, from, &claim),
+        }
+    }
+
+    /// Somebody who is not in the list. Only who has metadata can be reached and placed.
+    fn handle_unknown(&mut self, now: Time, from: NodeId, claim: Claim) {
+        let Some(meta) = claim.meta.clone() else {
+            return;
+        };
+        let deadline = if claim.state.is_live() {
+            if !self.make_room_for(now, claim.id == from) {
+                self.counters.members_refused += 1;
+                return;
+            }
+            None
+        } else {
+            let gone_for = Duration::from_secs(claim.gone_secs.into());
+            let left = self.config.forget_after.saturating_sub(gone_for);
+            // An expired member must not come back by hearsay; a departed one is of no use to who never knew it.
+            if left.is_zero() || claim.state == State::Left {
+                return;
+            }
+            Some(now + left)
+        };
+        let state = if claim.state.is_live() {
+            State::Alive
+        } else {
+            State::Down
+        };
+        self.put(
+            now,
+            Member {
+                id: claim.id,
+                incarnation: claim.incarnation,
+                state,
+                meta,
+                since: now,
+            },
+            deadline,
+        );
+        if state == State::Alive {
+            self.tell_all(
+                now,
+                Claim {
+                    state,
+                    ..claim.clone()
+                },
+            );
+            self.emit(Event::Joined(claim.id));
+            if claim.state == State::Suspect {
+                self.suspect(now, claim.id, claim.incarnation);
+            }
+        } else {
+            self.emit(Event::Down(claim.id));
+            self.bound_the_gone(now);
+        }
+    }
+
+    /// Room for one more live member. One that speaks for itself takes the place of one that only others spoke of.
+    fn make_room_for(&mut self, now: Time, first_hand: bool) -> bool {
+        if self.table.live().len() < self.config.members_max {
+            return true;
+        }
+        let made_up = if first_hand {
+            self.table.unheard()
+        } else {
+            None
+        };
+        made_up.is_some_and(|id| {
+            self.forget(now, id);
+            self.emit(Event::Expired(id));
+            true
+        })
+    }
+
+    /// A newer claim of life: from its owner, who alone raises it, however it came here.
+    fn revive(&mut self, now: Time, from: NodeId, claim: Claim) {
+        let (Some(known), Some(meta)) = (self.member(claim.id).cloned(), claim.meta.clone()) else {
+            return;
+        };
+        if !known.state.is_live() && !self.make_room_for(now, claim.id == from) {
+            self.counters.members_refused += 1;
+            return;
+        }
+        let changed = known.meta != meta;
+        let since = if known.state == State::Alive {
+            known.since
+        } else {
+            now
+        };
+        self.put(
+            now,
+            Member {
+                id: claim.id,
+                incarnation: claim.incarnation,
+                state: State::Alive,
+                meta,
+                since,
+            },
+            None,
+        );
+        match known.state {
+            State::Alive => {}
+            State::Suspect | State::Down => self.emit(Event::Recovered(claim.id)),
+            State::Left => self.emit(Event::Joined(claim.id)),
+        }
+        if changed {
+            self.emit(Event::Changed(claim.id));
+        }
+        let id = claim.id;
+        self.tell_all(now, claim);
+        if !known.state.is_live() && id == from {
+            self.ask_exchange_of_returned(now, id);
+        }
+    }
+
+    /// `Alive`, at the incarnation at which we hold it for something else, or with other metadata: it should say so itself.
+    fn doubt(&mut self, now: Time, from: NodeId, claim: &Claim) {
+        let differs = self.member(claim.id).is_some_and(|known| {
+            known.state != State::Alive
+                || (claim.id == from && claim.meta.as_ref() != Some(&known.meta))
+        });
+        if differs {
+            self.charge(now, claim.id);
+        }
+    }
+
+    /// Starts a suspicion, unless one is running at this incarnation or it is too late for one.
+    pub(crate) fn suspect(&mut self, now: Time, id: NodeId, incarnation: u64) {
+        let Some(known) = self.member(id).cloned() else {
+            return;
+        };
+        let newer = incarnation > known.incarnation;
+        if !(known.state == State::Alive || (known.state == State::Suspect && newer)) {
+            return;
+        }
+        let deadline = now + self.timing.suspicion(self.size());
+        self.put(
+            now,
+            Member {
+                incarnation,
+                state: State::Suspect,
+                since: now,
+                ..known.clone()
+            },
+            Some(deadline),
+        );
+        if known.state == State::Alive {
+            self.emit(Event::Suspected(id));
+        }
+        self.spread_state_of(now, id);
+        self.charge(now, id);
+    }
+
+    fn handle_death(&mut self, now: Time, from: NodeId, claim: &Claim) {
+        self.suspect(now, claim.id, claim.incarnation);
+        let enough = self.config.confirmations.max(1);
+        let Some(record) = self.table.get_mut(claim.id) else {
+            return;
+        };
+        if record.member.state == State::Suspect && record.down_by.add(from, enough) >= enough {
+            let (since, deadline) = (record.member.since, record.deadline.unwrap_or(now));
+            let full = self.timing.suspicion(self.table.live().len() + 1);
+            self.table
+                .set_deadline(claim.id, deadline.min(since + full / 2));
+        }
+    }
+
+    fn handle_goodbye(&mut self, now: Time, from: NodeId, claim: &Claim) {
+        let enough = self.config.confirmations.max(1);
+        let Some(record) = self.table.get_mut(claim.id) else {
+            return;
+        };
+        if record.member.state == State::Left {
+            return;
+        }
+        if claim.id == from || record.left_by.add(from, enough) >= enough {
+            self.bury(now, claim.id, claim.incarnation, State::Left);
+        } else {
+            self.charge_with(now, claim.id, claim.clone());
+        }
+    }
+
+    /// A suspect's time is over, or that of one who is gone.
+    pub(crate) fn handle_deadline(&mut self, now: Time, id: NodeId) {
+        let Some(record) = self.table.get(id) else {
+            return;
+        };
+        let incarnation = record.member.incarnation;
+        match record.member.state {
+            State::Suspect if record.left_by.is_empty() => {
+                self.bury(now, id, incarnation, State::Down);
+            }
+            State::Suspect => self.bury(now, id, incarnation, State::Left),
+            State::Down => {
+                self.forget(now, id);
+                self.emit(Event::Expired(id));
+            }
+            State::Left | State::Alive => self.forget(now, id),
+        }
+    }
+
+    /// Holds a member for `Down` or `Left`, and says so.
+    fn bury(&mut self, now: Time, id: NodeId, incarnation: u64, state: State) {
+        let Some(known) = self.member(id).cloned() else {
+            return;
+        };
+        let deadline = now + self.config.forget_after;
+        self.put(
+            now,
+            Member {
+                incarnation,
+                state,
+                since: now,
+                ..known
+            },
+            Some(deadline),
+        );
+        self.emit(if state == State::Left {
+            Event::Left(id)
+        } else {
+            Event::Down(id)
+        });
+        self.spread_state_of(now, id);
+        self.bound_the_gone(now);
+    }
+
+    fn bound_the_gone(&mut self, now: Time) {
+        while self.table.gone() > self.config.dead_remembered_max {
+            let Some(id) = self.table.least_worth_remembering() else {
+                return;
+            };
+            let was_down = self.table.down().contains(&id);
+            self.forget(now, id);
+            self.counters.gone_forgotten += 1;
+            if was_down {
+                self.emit(Event::Expired(id));
+            }
+        }
+    }
+
+    pub(crate) fn put(&mut self, now: Time, member: Member, deadline: Option<Time>) {
+        let (id, was_live) = (member.id, self.table.live().contains(&member.id));
+        self.table.put(member, deadline);
+        if !was_live && self.table.live().contains(&id) {
+            self.ring.insert(id, &mut self.rng);
+            if !self.gossip.is_empty() {
+                self.clocks.gossip.get_or_insert(now);
+            }
+        }
+        self.remember(now, id);
+    }
+
+    fn forget(&mut self, now: Time, id: NodeId) {
+        self.table.remove(id);
+        self.gossip.remove(id);
+        self.remember(now, id);
+    }
+
+    fn spread_state_of(&mut self, now: Time, id: NodeId) {
+        if let Some(claim) = self.table.get(id).map(|record| self.brief_claim(record)) {
+            self.tell_all(now, claim);
+        }
+    }
+
+    /// Whom we hold for something else than `Alive` hears it first, with everything that is sent to it (SWIM, section 4.2;
+    /// Lifeguard's buddy system).
+    pub(crate) fn charge_against(&self, id: NodeId) -> Option<Claim> {
+        self.table
+            .get(id)
+            .filter(|record| record.member.state != State::Alive)
+            .map(|record| self.brief_claim(record))
+    }
+
+    /// Tells a member what we know about it, so that it can correct it. Not more often than news is sent.
+    pub(crate) fn charge(&mut self, now: Time, id: NodeId) {
+        if let Some(claim) = self.table.get(id).map(|record| self.full_claim(record)) {
+            self.charge_with(now, id, claim);
+        }
+    }
+
+    fn charge_with(&mut self, now: Time, id: NodeId, claim: Claim) {
+        let pause = self.config.gossip_period;
+        let Some(record) = self.table.get_mut(id) else {
+            return;
+        };
+        if record.told.is_none_or(|told| told + pause <= now) {
+            record.told = Some(now);
+            let (purpose, claims) = (Purpose::Gossip, vec![claim]);
+            self.send(id, &Message { purpose, claims });
+        }
+    }
+
+    /// What we hold a member for; with its metadata only where that is needed.
+    fn brief_claim(&self, record: &Record) -> Claim {
+        Claim {
+            meta: None,
+            ..self.full_claim(record)
+        }
+    }
+
+    pub(crate) fn full_claim(&self, record: &Record) -> Claim {
+        Claim {
+            id: record.member.id,
+            incarnation: record.member.incarnation,
+            state: record.member.state,
+            gone_secs: self.gone_secs(record),
+            meta: Some(record.member.meta.clone()),
+        }
+    }
+
+    /// How much of the time after which one who is gone is forgotten has passed.
+    pub(crate) fn gone_secs(&self, record: &Record) -> u32 {
+        let left = match (record.member.state, record.deadline) {
+            (State::Down | State::Left, Some(at)) => at.since(self.clocks.now),
+            _ => self.config.forget_after,
+        };
+        let gone = self.config.forget_after.saturating_sub(left);
+        u32::try_from(gone.as_secs()).unwrap_or(u32::MAX)
+    }
+}
+
+/// How far others may raise a member's incarnation in one claim. It raises its own one by one, so that only one who missed
+/// this many changes needs to hear it from the member itself.
+const JUMP_MAX: u64 = 1 << 16;

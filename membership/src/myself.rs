@@ -1,0 +1,121 @@
+//! What others say about this node, and its answers.
+
+use crate::message::{Claim, INCARNATION_MAX, Message, Purpose};
+use crate::{Event, Membership, NodeId, State, Time};
+
+/// Whether somebody else lives under this node's id.
+///
+/// A former life of this node left claims behind, with another instance; they are outbid once or twice. Somebody who
+/// outbids in turn is alive.
+#[derive(Debug, Default)]
+pub(crate) struct Rivals {
+    instance: u64,
+    outbid: u32,
+}
+
+impl Rivals {
+    /// Counts; says whether this instance was outbid so often that it must be alive.
+    fn outbid(&mut self, instance: u64) -> bool {
+        if self.instance != instance {
+            *self = Self {
+                instance,
+                outbid: 0,
+            };
+        }
+        self.outbid = self.outbid.saturating_add(1);
+        self.outbid == OUTBID_MAX
+    }
+}
+
+impl Membership {
+    pub(crate) fn claim_about_me(&self) -> Claim {
+        Claim {
+            id: self.me.id,
+            incarnation: self.me.incarnation,
+            state: self.me.state,
+            gone_secs: 0,
+            meta: Some(self.me.meta.clone()),
+        }
+    }
+
+    /// Spreads what this node says about itself, and remembers it.
+    pub(crate) fn announce_me(&mut self, now: Time) {
+        let claim = self.claim_about_me();
+        self.tell_all(now, claim);
+        self.remember(now, self.me.id);
+    }
+
+    /// Refutes what is false and not older than what this node said last; corrects who holds something older.
+    pub(crate) fn handle_claim_about_me(&mut self, now: Time, from: NodeId, claim: &Claim) {
+        let mine = self.me.incarnation;
+        let agrees = claim.state == self.me.state
+            && claim.meta.as_ref().is_none_or(|meta| *meta == self.me.meta);
+        if claim.incarnation == mine && agrees {
+            return;
+        }
+        if claim.incarnation < mine {
+            if claim.state != State::Alive {
+                self.reply_with_me(now, from);
+            }
+            return;
+        }
+        if claim.incarnation - mine > RAISE_MAX || claim.incarnation >= INCARNATION_MAX {
+            self.counters.jumps_refused += 1;
+            return;
+        }
+        if now < self.refute_after {
+            // Answered with the next round of gossip: who accuses without end makes no storm.
+            self.accused_at = self.accused_at.max(Some(claim.incarnation));
+            self.clocks.gossip.get_or_insert(self.refute_after);
+            return;
+        }
+        let rival = claim.meta.as_ref().map(|meta| meta.instance);
+        if let Some(instance) = rival.filter(|instance| *instance != self.me.meta.instance)
+            && self.rivals.outbid(instance)
+        {
+            self.emit(Event::Impostor { instance });
+        }
+        self.raise_above(now, claim.incarnation);
+        self.reply_with_me(now, from);
+    }
+
+    /// Refutes what came too soon after the last refutation.
+    pub(crate) fn refute_again(&mut self, now: Time) {
+        if now >= self.refute_after
+            && let Some(incarnation) = self.accused_at.take()
+            && incarnation >= self.me.incarnation
+        {
+            self.raise_above(now, incarnation);
+        }
+    }
+
+    fn raise_above(&mut self, now: Time, incarnation: u64) {
+        self.refute_after = now + self.config.gossip_period;
+        self.me.incarnation = incarnation.saturating_add(1);
+        self.counters.refutations += 1;
+        self.announce_me(now);
+        self.emit(Event::Refuted {
+            incarnation: self.me.incarnation,
+        });
+    }
+
+    fn reply_with_me(&mut self, now: Time, to: NodeId) {
+        let claims = vec![self.claim_about_me()];
+        let purpose = Purpose::Gossip;
+        let pause = self.config.gossip_period;
+        if let Some(record) = self.table.get_mut(to) {
+            if record.corrected.is_some_and(|at| at + pause > now) {
+                return;
+            }
+            record.corrected = Some(now);
+        }
+        self.send(to, &Message { purpose, claims });
+    }
+}
+
+/// How far one claim may raise this node's own incarnation. More than [`JUMP_MAX`](crate::claims) by far, as what others were
+/// made to believe must be outbid; too little for a liar to reach [`INCARNATION_MAX`] within months.
+const RAISE_MAX: u64 = 1 << 36;
+
+/// A former life was seldom known at more than two incarnations.
+const OUTBID_MAX: u32 = 4;
