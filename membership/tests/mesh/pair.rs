@@ -1,0 +1,307 @@
+//! Two or three cores, messages moved by hand.
+
+use core::time::Duration;
+
+use meshwork_membership::{
+    Claim, Config, Event, Membership, Message, NodeId, Output, Purpose, RejectMessage, State, Time,
+};
+
+use crate::sim::{id, meta};
+
+/// A core, and what it asked for since the last look.
+struct Node {
+    core: Membership,
+    sent: Vec<(NodeId, Message)>,
+    events: Vec<Event>,
+}
+
+impl Node {
+    fn new(n: usize) -> Self {
+        let core = Membership::new(id(n), meta(n, 1), 0, Config::lan(), n as u64, Time::ZERO);
+        let mut node = Self {
+            core: core.unwrap(),
+            sent: vec![],
+            events: vec![],
+        };
+        node.drain();
+        node
+    }
+
+    fn drain(&mut self) {
+        self.sent.clear();
+        self.events.clear();
+        while let Some(output) = self.core.poll_output() {
+            match output {
+                Output::Send { to, message } => {
+                    self.sent.push((to, Message::decode(&message).unwrap()));
+                }
+                Output::Event(event) => self.events.push(event),
+                _ => {}
+            }
+        }
+    }
+
+    fn take(&mut self, now: Time, from: usize, message: &Message) -> Result<(), RejectMessage> {
+        let result = self.core.handle_message(now, id(from), &message.encode());
+        self.drain();
+        result
+    }
+
+    /// Runs to `end`, and hands out the pings that were sent on the way.
+    fn run_until(&mut self, end: Time) -> Vec<(Time, NodeId, u64)> {
+        let mut pings = Vec::new();
+        let mut events = Vec::new();
+        while let Some(at) = self.core.poll_timeout().filter(|at| *at <= end) {
+            self.core.handle_timeout(at);
+            self.drain();
+            events.append(&mut self.events);
+            for (to, message) in &self.sent {
+                if let Purpose::Ping { sequence } = message.purpose {
+                    pings.push((at, *to, sequence));
+                }
+            }
+        }
+        self.events = events;
+        pings
+    }
+
+    fn state(&self, of: usize) -> State {
+        self.core.member(id(of)).unwrap().state
+    }
+}
+
+fn claim(n: usize, incarnation: u64, state: State) -> Claim {
+    Claim {
+        id: id(n),
+        incarnation,
+        state,
+        gone_secs: 0,
+        meta: (state == State::Alive).then(|| meta(n, 1)),
+    }
+}
+
+fn gossip(claims: Vec<Claim>) -> Message {
+    Message {
+        purpose: Purpose::Gossip,
+        claims,
+    }
+}
+
+const START: Time = Time(1_000);
+
+/// A node that knows 1 and 2 at incarnation 5.
+fn knowing_two() -> Node {
+    let mut node = Node::new(0);
+    for n in [1, 2] {
+        node.take(START, n, &gossip(vec![claim(n, 5, State::Alive)]))
+            .unwrap();
+    }
+    node
+}
+
+#[test]
+fn an_ack_that_is_late_foreign_or_repeated_is_rejected_and_changes_nothing() {
+    let mut node = knowing_two();
+    let (at, target, sequence) = node.run_until(START + Duration::from_secs(1))[0];
+    let (target, other) = if target == id(1) { (1, 2) } else { (2, 1) };
+    let news = claim(3, 0, State::Alive);
+    let ack = |sequence| Message {
+        purpose: Purpose::Ack { sequence },
+        claims: vec![news.clone()],
+    };
+    let request = Message {
+        purpose: Purpose::PingReqAck { sequence },
+        claims: vec![news.clone()],
+    };
+    let refused = Err(RejectMessage::UnexpectedAck);
+    assert_eq!(node.take(at, other, &ack(sequence)), refused);
+    assert_eq!(node.take(at, target, &ack(sequence + 1)), refused);
+    assert_eq!(node.take(at, target, &request), refused);
+    assert!(node.core.member(id(3)).is_none() && node.sent.is_empty());
+    assert_eq!(node.take(at, target, &ack(sequence)), Ok(()));
+    assert!(node.core.member(id(3)).is_some());
+    assert_eq!(node.take(at, target, &ack(sequence)), refused);
+}
+
+#[test]
+fn a_member_that_answers_is_not_suspected_and_one_that_does_not_is() {
+    let mut node = knowing_two();
+    for (at, target, sequence) in node.run_until(START + Duration::from_millis(1_100)) {
+        let from = if target == id(1) { 1 } else { 2 };
+        let ack = Message {
+            purpose: Purpose::Ack { sequence },
+            claims: vec![],
+        };
+        node.take(at, from, &ack).unwrap();
+        node.run_until(at + Duration::from_millis(1_050));
+        assert_eq!(node.state(from), State::Alive);
+        node.run_until(at + Duration::from_millis(2_500));
+        assert_eq!(node.state(3 - from), State::Suspect);
+    }
+}
+
+#[test]
+fn a_suspect_is_told_first_and_a_refutation_cancels_the_timer() {
+    let mut node = knowing_two();
+    node.take(START, 2, &gossip(vec![claim(1, 5, State::Suspect)]))
+        .unwrap();
+    assert_eq!(node.events, [Event::Suspected(id(1))]);
+    assert_eq!(node.sent[0].0, id(1));
+    assert_eq!(node.sent[0].1.claims[0].state, State::Suspect);
+    let later = START + Duration::from_millis(100);
+    node.take(later, 2, &gossip(vec![claim(1, 6, State::Alive)]))
+        .unwrap();
+    assert_eq!(node.events, [Event::Recovered(id(1))]);
+    // A new suspicion starts with its full time, though the old one's would end in between.
+    let again = START + Duration::from_millis(1_000);
+    node.take(again, 2, &gossip(vec![claim(1, 6, State::Suspect)]))
+        .unwrap();
+    node.run_until(again + Duration::from_millis(2_090));
+    assert_eq!(node.state(1), State::Suspect);
+    node.run_until(again + Duration::from_millis(2_110));
+    assert_eq!(node.state(1), State::Down);
+}
+
+#[test]
+fn an_accused_node_refutes_to_the_accuser_and_to_all() {
+    let mut node = knowing_two();
+    node.take(START, 2, &gossip(vec![claim(0, 0, State::Suspect)]))
+        .unwrap();
+    assert_eq!(node.core.me().incarnation, 1);
+    assert_eq!(node.events, [Event::Refuted { incarnation: 1 }]);
+    let (to, reply) = &node.sent[0];
+    assert_eq!(
+        (*to, reply.claims[0].state, reply.claims[0].incarnation),
+        (id(2), State::Alive, 1)
+    );
+}
+
+#[test]
+fn accusations_without_end_make_no_storm_and_are_all_refuted() {
+    let mut node = knowing_two();
+    let mut sent = 0;
+    for ms in 0..1_000 {
+        let now = START + Duration::from_millis(ms);
+        let accusation = claim(0, node.core.me().incarnation, State::Suspect);
+        node.take(now, 2, &gossip(vec![accusation])).unwrap();
+        sent += node.sent.len();
+    }
+    assert!(
+        node.core.me().incarnation <= 6,
+        "{}",
+        node.core.me().incarnation
+    );
+    assert!(sent <= 10, "{sent}");
+    let last = claim(0, node.core.me().incarnation, State::Suspect);
+    let end = START + Duration::from_secs(1);
+    node.take(end, 2, &gossip(vec![last.clone()])).unwrap();
+    node.run_until(end + Duration::from_millis(400));
+    assert!(node.core.me().incarnation > last.incarnation);
+}
+
+#[test]
+fn one_word_of_death_is_an_accusation_and_two_shorten_the_time_to_half() {
+    let mut node = knowing_two();
+    let down = gossip(vec![claim(1, 5, State::Down)]);
+    node.take(START, 2, &down).unwrap();
+    assert_eq!(node.state(1), State::Suspect);
+    node.take(START, 2, &down).unwrap();
+    node.run_until(START + Duration::from_millis(1_100));
+    assert_eq!(node.state(1), State::Suspect, "one peer twice is one peer");
+    node.take(START + Duration::from_millis(1_200), 3, &down)
+        .unwrap();
+    node.run_until(START + Duration::from_millis(1_201));
+    assert_eq!(node.state(1), State::Down);
+}
+
+#[test]
+fn a_goodbye_is_believed_from_the_leaver_or_from_two() {
+    let mut node = knowing_two();
+    let left = gossip(vec![claim(1, 6, State::Left)]);
+    node.take(START, 2, &left).unwrap();
+    assert_eq!(node.state(1), State::Alive);
+    assert_eq!(
+        node.sent[0].0,
+        id(1),
+        "and the member is told what is said of it"
+    );
+    node.take(START, 3, &left).unwrap();
+    assert_eq!(node.state(1), State::Left);
+    node.take(START, 2, &gossip(vec![claim(2, 6, State::Left)]))
+        .unwrap();
+    assert_eq!(node.state(2), State::Left);
+}
+
+#[test]
+fn a_request_to_ping_a_stranger_is_refused() {
+    let mut node = knowing_two();
+    let purpose = Purpose::PingReq {
+        sequence: 1,
+        target: id(9),
+    };
+    let refused = node.take(
+        START,
+        1,
+        &Message {
+            purpose,
+            claims: vec![],
+        },
+    );
+    assert_eq!(refused, Err(RejectMessage::UnknownTarget { target: id(9) }));
+    assert!(node.sent.is_empty());
+}
+
+#[test]
+fn open_requests_are_bounded() {
+    let mut node = knowing_two();
+    let ask = |sequence| Message {
+        purpose: Purpose::PingReq {
+            sequence,
+            target: id(2),
+        },
+        claims: vec![],
+    };
+    let refused = (0..1_000)
+        .filter(|n| node.take(START, 1, &ask(*n)).is_err())
+        .count();
+    assert_eq!(refused, 1_000 - 256);
+}
+
+#[test]
+fn an_impostor_that_outbids_is_reported_and_a_former_life_is_not() {
+    let mut node = knowing_two();
+    let other = |incarnation| Claim {
+        meta: Some(meta(0, 99)),
+        ..claim(0, incarnation, State::Alive)
+    };
+    let mut reported = 0;
+    for round in 0..10 {
+        let now = START + Duration::from_secs(round);
+        node.take(now, 2, &gossip(vec![other(node.core.me().incarnation)]))
+            .unwrap();
+        let impostor = node.events.contains(&Event::Impostor { instance: 99 });
+        assert!(!impostor || round >= 3);
+        reported += usize::from(impostor);
+    }
+    assert_eq!(reported, 1);
+}
+
+#[test]
+fn a_differing_digest_makes_lists_be_exchanged_but_not_again_at_once() {
+    let mut node = knowing_two();
+    let differs = Message {
+        purpose: Purpose::Digest { sum: 1 },
+        claims: vec![],
+    };
+    node.take(START, 1, &differs).unwrap();
+    assert_eq!(node.sent[0].1.purpose, Purpose::ExchangeAsk);
+    assert_eq!(node.sent[0].1.claims.len(), 3);
+    let ask = Message {
+        purpose: Purpose::ExchangeAsk,
+        claims: vec![],
+    };
+    assert_eq!(node.take(START, 1, &ask), Err(RejectMessage::TooSoon));
+    let later = START + Duration::from_secs(1);
+    node.take(later, 1, &ask).unwrap();
+    assert_eq!(node.sent[0].1.purpose, Purpose::ExchangeAnswer);
+}
