@@ -1,1 +1,3 @@
 //! A peer-to-peer gossip and CRDT data mesh: the node, its doors and its program.
+
+pub mod store;
