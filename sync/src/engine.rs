@@ -88,6 +88,11 @@ pub enum Output {
         /// How it ended.
         result: Result<Found, ReadError>,
     },
+    /// What [`Replication::keep`] was given is durable.
+    Kept {
+        /// As given.
+        id: u64,
+    },
     /// A watched key has changed, here or at a peer. It may be told more than once.
     Changed {
         /// The key.
@@ -366,9 +371,10 @@ impl Replication {
                     id,
                     result: Err(ReadError::Store(failure.clone())),
                 },
-                other @ (Output::Send { .. } | Output::Store { .. } | Output::Changed { .. }) => {
-                    other
-                }
+                other @ (Output::Send { .. }
+                | Output::Store { .. }
+                | Output::Kept { .. }
+                | Output::Changed { .. }) => other,
             });
         }
         self.fail_pending_writes(&failure);
@@ -510,6 +516,12 @@ impl Replication {
             Some(value) => self.journal.put(space, key, value),
             None => self.journal.delete(space, key),
         };
+    }
+
+    /// As [`Replication::put_record`], answered by [`Output::Kept`] once it is durable.
+    pub fn keep(&mut self, id: u64, space: Space, key: Vec<u8>, value: Vec<u8>) {
+        self.journal.put(space, key, value);
+        self.journal.hold(Output::Kept { id });
     }
 
     pub(crate) fn send(&mut self, to: NodeId, message: Message) {

@@ -195,7 +195,7 @@ pub(super) fn verify(signer: &[u8; 32], message: &[u8], signature: &[u8; 64]) ->
 }
 
 /// Random bytes that are wiped when dropped.
-pub(super) fn random<const N: usize>() -> Result<Zeroizing<[u8; N]>, NoEntropy> {
+pub(crate) fn random<const N: usize>() -> Result<Zeroizing<[u8; N]>, NoEntropy> {
     let mut bytes = Zeroizing::new([0; N]);
     getrandom::fill(bytes.as_mut_slice()).map_err(NoEntropy)?;
     Ok(bytes)

@@ -20,5 +20,6 @@ pub use certificate::{
 pub use invites::{
     Admission, DecodeInvite, InviteRecord, Invites, IssueInvite, Redeemed, RefuseTicket,
 };
+pub(crate) use keypair::random;
 pub use keypair::{KeyFile, KeyPurpose, Keypair, NoEntropy};
 pub use ticket::{ParseTicket, Ticket, TicketId, TicketSecret};

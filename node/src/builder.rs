@@ -1,0 +1,273 @@
+//! Starting a node: data folder, store, network and core, in this order.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use meshwork_crdt::{Merges, ReplicaId};
+use meshwork_membership::{Meta, Time};
+use meshwork_sync::{ReadStore, Space, Store};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::admission::{Invites, NoEntropy};
+use crate::core::{Node, NodeConfig, NodeSetup, OpenNode, roles};
+use crate::driver::{Driver, Running};
+use crate::invites;
+use crate::mesh::Mesh;
+use crate::net::{Net, NetConfig, NetLimits, StartNet};
+use crate::setup::{LoadMember, Member};
+use crate::store::{
+    DataDir, OpenDataDir, OpenStore, OpenStoreError, Opened, Origin, Outcome, StoreConfig,
+};
+
+/// Builds a [`Mesh`] from a data folder. What is not set comes from the folder's `settings.toml`.
+#[derive(Debug)]
+pub struct Builder {
+    folder: PathBuf,
+    listen: Option<SocketAddr>,
+    config: NodeConfig,
+    merges: Merges,
+    net: NetLimits,
+}
+
+/// A node did not start. Nothing runs; what it opened is closed again.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartMesh {
+    /// The folder holds no usable member.
+    #[error(transparent)]
+    Member(#[from] LoadMember),
+    /// The folder cannot be used, or another process uses it.
+    #[error(transparent)]
+    Folder(#[from] OpenDataDir),
+    /// The store does not open.
+    #[error(transparent)]
+    Store(#[from] OpenStoreError),
+    /// The store opened and cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadStore),
+    /// The first batch could not be written: no room, or a broken disk.
+    #[error("the store takes no writes: {0}")]
+    Write(String),
+    /// The network did not start, such as when the port is in use.
+    #[error("{}", net_text(.0))]
+    Net(#[from] StartNet),
+    /// The node's settings break a limit.
+    #[error(transparent)]
+    Node(#[from] OpenNode),
+    /// The operating system has no random bytes.
+    #[error(transparent)]
+    Entropy(#[from] NoEntropy),
+}
+
+fn net_text(error: &StartNet) -> String {
+    match error {
+        StartNet::Listen { source, .. } => {
+            format!("{error}: {source}; choose another address with --listen or in settings.toml")
+        }
+        StartNet::Credential(reason) => format!("{error}: {reason}"),
+    }
+}
+
+/// Commands that wait for the driver; callers wait when it is full.
+const COMMANDS: usize = 1_024;
+
+impl Builder {
+    pub(crate) fn new(folder: PathBuf) -> Self {
+        Self {
+            folder,
+            listen: None,
+            config: NodeConfig::default(),
+            merges: Merges::default(),
+            net: NetLimits::default(),
+        }
+    }
+
+    /// Where to listen for members (UDP); port 0 lets the system choose.
+    #[must_use]
+    pub fn listen(mut self, address: SocketAddr) -> Self {
+        self.listen = Some(address);
+        self
+    }
+
+    /// Periods and bounds of the cores. The replication factor is taken from the folder's settings.
+    #[must_use]
+    pub fn config(mut self, config: NodeConfig) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Bounds and timeouts of the network.
+    #[must_use]
+    pub fn net_limits(mut self, limits: NetLimits) -> Self {
+        self.net = limits;
+        self
+    }
+
+    /// The merge functions of the application's own kinds.
+    #[must_use]
+    pub fn merges(mut self, merges: Merges) -> Self {
+        self.merges = merges;
+        self
+    }
+
+    /// Starts the node on the current tokio runtime.
+    ///
+    /// # Errors
+    /// [`StartMesh`].
+    ///
+    /// # Panics
+    /// Outside a tokio runtime with time and I/O enabled.
+    pub async fn start(mut self) -> Result<Mesh, StartMesh> {
+        let opened = DataDir::open(&self.folder)?;
+        let member = Member::load(&self.folder)?;
+        self.config.replication.replication_factor = member.settings.replication_factor.max(1);
+        let instance = random_u64()?;
+        let (stored, mut outcomes) = mpsc::channel(64);
+        let store_config = StoreConfig {
+            engine: member.settings.store.into(),
+            cache_bytes: member.settings.cache_mib << 20,
+            ..StoreConfig::default()
+        };
+        // The channel closes only after the driver has stopped listening.
+        let on_outcome = move |outcome: Outcome| drop(stored.blocking_send(outcome));
+        let (store, committer) =
+            OpenStore::open(&opened.dir.store_folder(), store_config, on_outcome)?;
+        let (replica, origin, dir) =
+            adopt(opened, &*store, &committer, &mut outcomes, member.founder).await?;
+
+        let settings = &member.settings;
+        let listen = self.listen.unwrap_or(settings.listen);
+        let (net, events) = Net::start(NetConfig {
+            keypair: member.keypair.clone(),
+            mesh: member.mesh,
+            credential: member.credential.clone(),
+            instance,
+            listen: vec![listen],
+            limits: self.net,
+        })?;
+        let setup = NodeSetup {
+            id: member.keypair.node_id(),
+            meta: Meta {
+                name: settings.name.clone(),
+                addresses: settings
+                    .advertise
+                    .iter()
+                    .map(SocketAddr::to_string)
+                    .collect(),
+                zone: settings.zone.clone(),
+                weight: settings.weight.max(1),
+                roles: if settings.weight == 0 {
+                    0
+                } else {
+                    roles::STORAGE
+                },
+                wire_min: meshwork_sync::WIRE_VERSION,
+                wire_max: meshwork_sync::WIRE_VERSION,
+                instance,
+                replica: replica.to_bytes(),
+            },
+            replica,
+            mesh_key: *member.mesh.as_bytes(),
+            origin,
+            config: self.config,
+            merges: self.merges.clone(),
+            seeds: member
+                .seeds
+                .iter()
+                .map(|(id, at)| (*id, texts(at)))
+                .collect(),
+            random_seed: random_u64()?,
+        };
+        let invites = Invites::from_records(invites::load(&*store)?);
+        let started = Instant::now();
+        let node = Node::open(setup, store, Time::ZERO)?;
+        let (commands, received) = mpsc::channel(COMMANDS);
+        let (report, ended) = watch::channel(None);
+        let running = Arc::new(Running {
+            id: member.keypair.node_id(),
+            mesh_name: member.mesh_name.clone(),
+            merges: self.merges,
+            net,
+            stop: CancellationToken::new(),
+            ended,
+        });
+        let driver = Driver::new(
+            node,
+            member,
+            invites,
+            Arc::clone(&running),
+            committer,
+            dir,
+            started,
+        );
+        tokio::spawn(driver.run(received, events, outcomes, report));
+        Ok(Mesh { commands, running })
+    }
+}
+
+/// Finds out whose records the store holds, and draws a replica id where they are not this folder's own.
+async fn adopt(
+    mut opened: Opened,
+    store: &dyn Store,
+    committer: &crate::store::Committer,
+    outcomes: &mut mpsc::Receiver<Outcome>,
+    founder: bool,
+) -> Result<(ReplicaId, meshwork_sync::Origin, DataDir), StartMesh> {
+    let found = opened.origin(store)?;
+    let recorded = match store.get(Space::Meta, REPLICA) {
+        Ok(bytes) => bytes.and_then(|bytes| <[u8; 8]>::try_from(bytes).ok()),
+        Err(ReadStore::Damaged { .. }) => None,
+        Err(error) => return Err(error.into()),
+    };
+    let replica = match (found, recorded) {
+        (Origin::Here, Some(bytes)) => bytes,
+        (Origin::Copied(sign), _) => {
+            tracing::warn!(
+                ?sign,
+                "the data folder is a copy or was restored: drawing a new replica id"
+            );
+            random_u64()?.to_be_bytes()
+        }
+        (Origin::New | Origin::Here, _) => random_u64()?.to_be_bytes(),
+    };
+    let alone = store
+        .scan(Space::Members, &[], None, 2)
+        .map_or(true, |found| found.len() < 2);
+    let origin = match found {
+        // Nobody else has what an older state lacks.
+        Origin::Copied(_) if !(founder && alone) => meshwork_sync::Origin::Restored,
+        _ if founder => meshwork_sync::Origin::Founder,
+        _ => meshwork_sync::Origin::Joiner,
+    };
+    let mut batch = opened.dir.next_generation();
+    batch.put(Space::Meta, REPLICA, replica);
+    committer
+        .submit(0, batch)
+        .map_err(|error| StartMesh::Write(error.to_string()))?;
+    match outcomes.recv().await {
+        Some(Outcome::Stored { .. }) => {}
+        Some(Outcome::StoreFailed { reason, .. }) => {
+            return Err(StartMesh::Write(reason.to_string()));
+        }
+        None => return Err(StartMesh::Write("the storage thread is gone".into())),
+    }
+    let mut dir = opened.dir;
+    let folder = dir.folder().to_path_buf();
+    dir.confirm()
+        .map_err(|source| OpenDataDir::Io { folder, source })?;
+    Ok((ReplicaId::from_bytes(replica), origin, dir))
+}
+
+/// The record of the store's replica id.
+const REPLICA: &[u8] = b"replica";
+
+fn texts(addresses: &[SocketAddr]) -> Vec<String> {
+    addresses.iter().map(SocketAddr::to_string).collect()
+}
+
+fn random_u64() -> Result<u64, NoEntropy> {
+    crate::admission::random().map(|bytes| u64::from_be_bytes(*bytes))
+}

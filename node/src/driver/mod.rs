@@ -1,0 +1,71 @@
+//! The real driver: one task that owns the core and carries out what it wants done.
+
+mod admit;
+mod run;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use meshwork_crdt::Merges;
+use meshwork_membership::NodeId;
+use meshwork_sync::{Found, Prefix, Read, ReadError, Write, WriteError, Written};
+use tokio::sync::{oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+pub use admit::InviteError;
+pub(crate) use run::Driver;
+
+use crate::admission::Ticket;
+use crate::core::Status;
+use crate::mesh::Ended;
+use crate::net::Net;
+use crate::watch::Watch;
+
+/// What a handle asks of the driver. An answer that nobody waits for any more is dropped.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Write {
+        write: Write,
+        answer: oneshot::Sender<Result<Written, WriteError>>,
+    },
+    Read {
+        read: Read,
+        answer: oneshot::Sender<Result<Found, ReadError>>,
+    },
+    Watch {
+        prefix: Prefix,
+        answer: oneshot::Sender<Watch>,
+    },
+    Status {
+        answer: oneshot::Sender<Status>,
+    },
+    Invite {
+        valid_for: Duration,
+        answer: oneshot::Sender<Result<Ticket, InviteError>>,
+    },
+    Leave {
+        patience: Duration,
+        answer: oneshot::Sender<bool>,
+    },
+}
+
+/// What all handles of a running node share.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) id: NodeId,
+    pub(crate) mesh_name: String,
+    pub(crate) merges: Merges,
+    pub(crate) net: Net,
+    pub(crate) stop: CancellationToken,
+    pub(crate) ended: watch::Receiver<Option<Ended>>,
+}
+
+/// Shared by the driver and all handles.
+pub(crate) type Shared = Arc<Running>;
+
+/// Answers a command; nobody may be waiting for it any more.
+pub(crate) fn reply<T>(answer: oneshot::Sender<T>, value: T) {
+    if answer.send(value).is_err() {
+        tracing::trace!("an answer came too late for anybody to wait for it");
+    }
+}
