@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use meshwork_sync::{Batch, ReadStore, Space, Store};
 
+use super::fjall_journal::LOST;
 use super::marker::{CopySign, MARKER, Marker};
 use super::write_file::{sync_folder, write_atomically};
 
@@ -15,7 +16,7 @@ use super::write_file::{sync_folder, write_atomically};
 ///
 /// A start goes so:
 /// 1. [`DataDir::open`], then [`OpenStore::open`](super::OpenStore::open) on [`store_folder`](Self::store_folder).
-/// 2. [`origin`](Self::origin). If it is `Copied`, draw a new replica id.
+/// 2. [`Opened::origin`]. If it is `Copied`, draw a new replica id.
 /// 3. Store [`next_generation`](Self::next_generation), in one batch with the replica id if that is new, before anything else is written.
 /// 4. When that batch is `Stored`: [`confirm`](Self::confirm). Only then hand out dots.
 ///
@@ -34,7 +35,7 @@ pub struct DataDir {
 pub struct Opened {
     /// The folder.
     pub dir: DataDir,
-    /// Whether the files look copied or restored. [`DataDir::origin`] looks at the store as well, and has the last word.
+    /// Whether the files look copied or restored. [`Opened::origin`] looks at the store as well, and has the last word.
     pub copied: bool,
     sign: Option<CopySign>,
 }
@@ -151,7 +152,14 @@ impl DataDir {
     pub fn confirm(&mut self) -> io::Result<()> {
         self.generation = self.generation.saturating_add(1);
         Marker::write(&self.folder, self.generation)?;
-        Ok(())
+        match fs::remove_file(self.lost_record()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    fn lost_record(&self) -> PathBuf {
+        self.store_folder().join("fjall").join(LOST)
     }
 }
 
@@ -167,9 +175,11 @@ impl Opened {
             Err(error) => return Err(error),
         };
         let known = self.dir.generation;
+        let lost = self.dir.lost_record().exists();
         let origin = match (self.sign, stored) {
-            (None, None) if known == 0 => Origin::New,
             (Some(sign), _) => Origin::Copied(sign),
+            (None, _) if lost => Origin::Copied(CopySign::LostRecords),
+            (None, None) if known == 0 => Origin::New,
             // Nothing was confirmed yet: a first start that crashed, or a marker that was removed. The batch holds the replica id, so
             // there may be dots of it out there.
             (None, Some(_)) if known == 0 => Origin::Copied(CopySign::NoMarker),

@@ -57,8 +57,8 @@ pub enum CommitGroup {
     /// The disk is full: the environment's fault. Reads go on; writes go on after [`Engine::recover`].
     #[error("the disk is full")]
     Full,
-    /// The engine stopped by itself after something failed in the background, and does not say what. With the disk nearly full that was
-    /// it, and this is as `Full`; otherwise it is as `Fatal`.
+    /// The engine stopped by itself before this group, after something failed in the background, and wrote nothing of it. It does not say
+    /// what failed. With the disk nearly full that was it, and this is as `Full`; otherwise it is as `Fatal`.
     #[error("the store stopped: {reason}")]
     Halted {
         /// What the engine said.

@@ -9,6 +9,7 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, LsmError, PersistMode};
 use meshwork_sync::{Record, Space};
 
 use super::engine::{CommitGroup, Engine, ReadEngine, catch_panic};
+use super::fjall_journal::{JournalEnd, mark_clean};
 use super::group::Group;
 
 /// `fjall` in a folder of its own, one keyspace for each space.
@@ -117,13 +118,22 @@ impl Engine for FjallEngine {
             drop(open);
             synced
         })?
-        .map_err(|error| error.to_string())
+        .map_err(|error| error.to_string())?;
+        mark_clean(&self.folder).map_err(|error| error.to_string())
     }
 }
 
 impl Open {
     fn new(folder: &Path, sizes: FjallSizes) -> Result<Self, String> {
-        catch_panic(|| Self::open_engine(folder, sizes))?.map_err(|error| error.to_string())
+        let journal = JournalEnd::before_open(folder).map_err(|error| error.to_string())?;
+        let open =
+            catch_panic(|| Self::open_engine(folder, sizes))?.map_err(|error| error.to_string())?;
+        if let Some(journal) = journal {
+            journal
+                .after_open(folder)
+                .map_err(|error| error.to_string())?;
+        }
+        Ok(open)
     }
 
     fn open_engine(folder: &Path, sizes: FjallSizes) -> fjall::Result<Self> {

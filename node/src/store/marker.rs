@@ -28,6 +28,8 @@ pub enum CopySign {
     OtherMachine,
     /// The store is not of the generation that the marker knows: one of them was set back, or the store lost what it had acknowledged.
     OtherGeneration,
+    /// The store found that it had lost acknowledged records to damage when it was opened.
+    LostRecords,
 }
 
 /// What the marker file holds.

@@ -27,6 +27,7 @@ mod committer;
 mod data_dir;
 mod engine;
 mod fjall_engine;
+mod fjall_journal;
 mod free_space;
 mod group;
 mod marker;

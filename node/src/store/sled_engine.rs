@@ -5,11 +5,13 @@
 //! created can leave one that does not open, there has been no stable release since 2021, and a group is visible to reads before it is
 //! durable. Choose `fjall` unless you must not.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use meshwork_sync::{Record, Space};
 
@@ -58,6 +60,17 @@ impl SledEngine {
         self.sync_value_files()?;
         sync_folder(&self.folder)?;
         self.folder.parent().map_or(Ok(()), sync_folder)
+    }
+
+    /// The threads of `sled` hold the log's lock for a moment after the last handle is gone: an open right then would be refused.
+    fn wait_until_unlocked(&self) {
+        let deadline = Instant::now() + UNLOCK_MAX;
+        while Instant::now() < deadline {
+            match File::open(self.folder.join("db")).map(|file| file.try_lock()) {
+                Ok(Err(TryLockError::WouldBlock)) => thread::sleep(UNLOCK_POLL),
+                Ok(Ok(()) | Err(TryLockError::Error(_))) | Err(_) => return,
+            }
+        }
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -133,6 +146,7 @@ impl Engine for SledEngine {
         let mut guard = self.open.write().unwrap_or_else(PoisonError::into_inner);
         let closed = guard.take();
         catch_panic(|| drop(closed))?;
+        self.wait_until_unlocked();
         *guard = Some(open_engine(&self.folder, self.cache_bytes)?);
         drop(guard);
         self.sync_all_files().map_err(|error| error.to_string())
@@ -149,6 +163,7 @@ impl Engine for SledEngine {
             flushed
         })?
         .map_err(|error| error.to_string())?;
+        self.wait_until_unlocked();
         self.sync_all_files().map_err(|error| error.to_string())
     }
 }
@@ -236,3 +251,7 @@ fn read_failure(error: &sled::Error) -> ReadEngine {
         _ => ReadEngine::Failed { reason },
     }
 }
+
+/// After this the next open says what is the matter.
+const UNLOCK_MAX: Duration = Duration::from_secs(5);
+const UNLOCK_POLL: Duration = Duration::from_millis(5);

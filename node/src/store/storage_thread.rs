@@ -121,11 +121,25 @@ impl Worker {
             answers.push((one.id, result));
         }
         if !group.is_empty()
-            && let Err(cause) = self.engine.commit(&group)
+            && let Err(cause) = self.commit_group(&group)
         {
             self.fail_round(cause, &mut answers);
         }
         answers
+    }
+
+    /// Commits a group. An engine that stopped before it because the disk was full for a while is opened anew first: it has refused this
+    /// group without writing any of it, so this is no second try of a flush.
+    fn commit_group(&self, group: &Group) -> Result<(), CommitGroup> {
+        match self.engine.commit(group) {
+            Err(CommitGroup::Halted { .. }) if self.is_nearly_full() => {
+                self.engine
+                    .recover()
+                    .map_err(|reason| CommitGroup::Halted { reason })?;
+                self.engine.commit(group)
+            }
+            result => result,
+        }
     }
 
     /// Whether a batch may go into the group. What it takes of `room` is twice its size: once in the journal, once in a table.
@@ -195,11 +209,8 @@ impl Worker {
     fn failure(&mut self, cause: CommitGroup) -> StoreFailure {
         let reason = match cause {
             CommitGroup::Full => None,
-            CommitGroup::Halted { reason } if self.room() >= self.limits.reserve_bytes => {
-                Some(reason)
-            }
-            CommitGroup::Halted { .. } => None,
-            CommitGroup::Fatal { reason } => Some(reason),
+            CommitGroup::Halted { .. } if self.is_nearly_full() => None,
+            CommitGroup::Halted { reason } | CommitGroup::Fatal { reason } => Some(reason),
         };
         match reason {
             Some(reason) => {
@@ -217,6 +228,12 @@ impl Worker {
                 }
             }
         }
+    }
+
+    /// Whether work in the background may have found the disk full. It has given back by now what it took.
+    fn is_nearly_full(&self) -> bool {
+        let background = self.limits.reserve_bytes.saturating_add(BACKGROUND_BYTES);
+        self.room() < background
     }
 
     /// Bytes left on the file system. When it cannot say, the engine will find out.
@@ -247,6 +264,9 @@ impl Shared {
         self.queued_bytes.fetch_sub(bytes, Ordering::AcqRel);
     }
 }
+
+/// What an engine may take for a while to merge its tables.
+const BACKGROUND_BYTES: u64 = 256 * 1024 * 1024;
 
 /// An id that no batch has.
 pub(super) const NO_BATCH: u64 = u64::MAX;

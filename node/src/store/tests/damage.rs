@@ -97,7 +97,7 @@ fn flip(path: &Path, random: u64) {
     let position = usize::try_from(random % used.len() as u64).unwrap();
     let mut file = File::options().write(true).open(path).unwrap();
     file.seek(SeekFrom::Start(position as u64)).unwrap();
-    file.write_all(&[used[position] ^ (1 << (random >> 40) % 8)])
+    file.write_all(&[used[position] ^ (1 << ((random >> 40) % 8))])
         .unwrap();
 }
 
@@ -117,7 +117,7 @@ struct Answers {
 }
 
 impl Answers {
-    fn read(&mut self, folder: &Path, kind: EngineKind) {
+    fn read(&mut self, folder: &Path, kind: EngineKind, name: &Path) {
         let engine = match open_engine(folder, &small(kind)) {
             Ok(engine) => engine,
             Err(error) => {
@@ -139,6 +139,13 @@ impl Answers {
                 Err(other) => panic!("{other}"),
             }
         }
+        let reported = folder.join("fjall/lost").exists();
+        assert!(
+            kind != EngineKind::Fjall || self.missing == 0 || reported,
+            "{} records vanished without a word: {}",
+            self.missing,
+            name.display()
+        );
         if let Ok(records) = store.scan(Space::Objects, b"", None, 10_000) {
             for (key, found) in records {
                 let number = u32::from_be_bytes(key.try_into().expect("a key that we wrote"));
@@ -166,7 +173,7 @@ fn damage(kind: EngineKind, harm: fn(&Path, u64)) -> Vec<(PathBuf, Answers)> {
         copy(sound.path(), damaged.path());
         harm(&damaged.path().join(name), random >> 3);
         let mut answers = Answers::default();
-        answers.read(damaged.path(), kind);
+        answers.read(damaged.path(), kind, name);
         all.push((name.to_path_buf(), answers));
     }
     all

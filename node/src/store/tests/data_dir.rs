@@ -6,8 +6,12 @@ use std::process::Command;
 
 use meshwork_sync::{Space, Store};
 
+use super::put;
 use crate::store::engine::Engine;
-use crate::store::{CopySign, DataDir, Memory, OpenDataDir, Origin, Records, write_atomically};
+use crate::store::open::open_engine;
+use crate::store::{
+    CopySign, DataDir, Memory, OpenDataDir, Origin, Records, StoreConfig, write_atomically,
+};
 
 /// The store beside the folder: a memory that outlives the starts.
 struct Node {
@@ -168,6 +172,35 @@ fn a_damaged_generation_record_makes_a_copy() {
     assert!(node.engine.flip_bit(Space::Meta, &key, 3));
     let origin = node.start(folder.path());
     assert_eq!(origin, Origin::Copied(CopySign::OtherGeneration));
+}
+
+/// The whole chain: damage in the middle of a journal, which the engine takes for a torn end, draws a new replica id.
+#[test]
+fn a_journal_that_lost_acknowledged_batches_makes_a_copy() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = |sizes: &StoreConfig| {
+        let mut opened = DataDir::open(folder.path()).unwrap();
+        let engine = open_engine(&opened.dir.store_folder(), sizes).unwrap();
+        let origin = opened.origin(&Records::new(engine.clone())).unwrap();
+        engine.commit(&opened.dir.next_generation().into()).unwrap();
+        opened.dir.confirm().unwrap();
+        for number in 0..50_u8 {
+            engine
+                .commit(&put(Space::Objects, &[number, 1], &[7; 100]).into())
+                .unwrap();
+        }
+        engine.close().unwrap();
+        origin
+    };
+    let config = StoreConfig::default();
+    assert_eq!(start(&config), Origin::New);
+    assert_eq!(start(&config), Origin::Here);
+    let journal = folder.path().join("store/fjall/0.jnl");
+    let file = fs::File::options().write(true).open(&journal).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &[0xee; 64], 8_000).unwrap();
+    let lost = Origin::Copied(CopySign::LostRecords);
+    assert_eq!(start(&config), lost);
+    assert_eq!(start(&config), Origin::Here);
 }
 
 #[test]

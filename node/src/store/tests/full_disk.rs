@@ -9,7 +9,7 @@ use std::sync::mpsc::sync_channel;
 
 use meshwork_sync::Space;
 
-use super::{Opened, config, durable_kinds, put};
+use super::{Opened, config, durable_kinds};
 use crate::store::free_space::FreeSpace;
 use crate::store::{EngineKind, Memory, OpenStore, Outcome, StoreConfig, StoreFailure};
 
