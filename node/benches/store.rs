@@ -21,6 +21,10 @@ const VALUE_BYTES: usize = 100;
 const CASE: Duration = Duration::from_millis(400);
 
 fn main() {
+    // First, while the process is still small.
+    for engine in engines() {
+        println!("{engine:?}: {}", opening(engine));
+    }
     let mut figures = BTreeMap::<String, Vec<f64>>::new();
     for _ in 0..ROUNDS {
         for engine in engines() {
@@ -36,9 +40,6 @@ fn main() {
                 figures.entry(case).or_default().push(rate);
             }
         }
-    }
-    for engine in engines() {
-        println!("{engine:?}: {}", opening(engine));
     }
     for (case, mut rates) in figures {
         rates.sort_by(f64::total_cmp);

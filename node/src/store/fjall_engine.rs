@@ -9,7 +9,8 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, LsmError, PersistMode};
 use meshwork_sync::{Record, Space};
 
 use super::engine::{CommitGroup, Engine, ReadEngine, catch_panic};
-use super::fjall_journal::{JournalEnd, mark_clean};
+use super::fjall_journal::JournalEnd;
+use super::fjall_sums;
 use super::group::Group;
 
 /// `fjall` in a folder of its own, one keyspace for each space.
@@ -119,7 +120,7 @@ impl Engine for FjallEngine {
             synced
         })?
         .map_err(|error| error.to_string())?;
-        mark_clean(&self.folder).map_err(|error| error.to_string())
+        fjall_sums::give(&self.folder).map_err(|error| error.to_string())
     }
 }
 

@@ -6,13 +6,14 @@
 //!
 //! **A journal that lost more than its torn end is reported.** `fjall` cuts a journal at the first entry that it cannot read, because a crash
 //! may tear the last batch. A flipped bit far ahead of the end looks the same to it, and takes acknowledged batches along. We look at where
-//! batches end before it opens, and at the length of the file afterwards. A store that was closed has written down where
-//! its journal ends. What cannot be told from a torn end: damage to the very last batch before an unclean end.
+//! batches end before it opens, and at the length of the file afterwards. A store that was closed has
+//! left checksums ([`fjall_sums`]). What cannot be told from a torn end: damage to the very last batch before an unclean end.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use super::fjall_sums;
 use super::write_file::write_atomically;
 
 /// What the newest journal must still hold after `fjall` has opened it.
@@ -24,25 +25,32 @@ pub(super) struct JournalEnd {
 }
 
 impl JournalEnd {
-    /// Takes the precautions before an open; `None` when there is no journal yet.
+    /// Takes the precautions before an open; `None` when there is nothing to compare afterwards.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::InvalidData`] names a file that is damaged in a way that must not reach `fjall`.
     pub(super) fn before_open(folder: &Path) -> io::Result<Option<Self>> {
-        let clean = take_clean(folder)?;
-        let walk = match clean {
-            Some(_) => Walk::Read,
-            None => Walk::Rewrite,
-        };
+        if let Some(sums) = fjall_sums::take(folder)? {
+            let Some(different) = fjall_sums::first_difference(folder, &sums)? else {
+                return Ok(None);
+            };
+            if !is_journal(&different) {
+                // Still not clean for the next start, which would otherwise trust it.
+                fjall_sums::give_back(folder, &sums)?;
+                let text = format!("{} is damaged", folder.join(different).display());
+                return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+            }
+            record_loss(folder, &different, 0)?;
+        }
         let mut newest = None;
         for path in journals(folder)? {
-            let [last_but_one, _] = ends(&path, walk)?;
-            newest = Some((path, last_but_one));
+            let [last_but_one, _] = rewrite(&path)?;
+            newest = Some(Self {
+                path,
+                sound: last_but_one,
+            });
         }
-        Ok(match (clean, newest) {
-            (Some((name, sound)), _) => Some(Self {
-                path: folder.join(name),
-                sound: Some(sound),
-            }),
-            (None, newest) => newest.map(|(path, sound)| Self { path, sound }),
-        })
+        Ok(newest)
     }
 
     /// Looks at what `fjall` has left of the journal, and records a loss in the folder.
@@ -53,41 +61,21 @@ impl JournalEnd {
             Err(error) => return Err(error),
         };
         if self.sound.is_some_and(|end| end >= length) {
-            let journal = self.path.display();
-            tracing::error!(%journal, offset = length, "acknowledged records are lost here");
-            let text = format!("{journal} from byte {length}\n");
-            write_atomically(&folder.join(LOST), text.as_bytes())?;
+            record_loss(folder, &self.path, length)?;
         }
         Ok(())
     }
 }
 
-/// Says that the store was closed after all of it was flushed, and where its journal ends.
-pub(super) fn mark_clean(folder: &Path) -> io::Result<()> {
-    let Some(path) = journals(folder)?.pop() else {
-        return Ok(());
-    };
-    let [_, last] = ends(&path, Walk::Read)?;
-    if let (Some(end), Some(name)) = (last, path.file_name().and_then(|name| name.to_str())) {
-        write_atomically(&folder.join(CLEAN), format!("{name} {end}\n").as_bytes())?;
-    }
-    Ok(())
+fn record_loss(folder: &Path, journal: &Path, offset: u64) -> io::Result<()> {
+    let journal = journal.display();
+    tracing::error!(%journal, offset, "acknowledged records are lost here");
+    let text = format!("{journal} from byte {offset}\n");
+    write_atomically(&folder.join(LOST), text.as_bytes())
 }
 
-/// Takes away the word of a clean end, and gives the name of the newest journal and where its last batch starts to end.
-fn take_clean(folder: &Path) -> io::Result<Option<(String, u64)>> {
-    let path = folder.join(CLEAN);
-    let text = match fs::read(&path) {
-        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    // Its absence needs no sync: after a power cut there are no false pages.
-    fs::remove_file(path)?;
-    Ok(text.trim().split_once(' ').and_then(|(name, end)| {
-        let end = end.parse().ok()?;
-        Some((name.to_owned(), end))
-    }))
+fn is_journal(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "jnl")
 }
 
 /// The journals, oldest first.
@@ -95,11 +83,10 @@ fn journals(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut numbered = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
-        let is_journal = path.extension().is_some_and(|extension| extension == "jnl");
         let number = path
             .file_stem()
             .and_then(|stem| stem.to_str()?.parse::<u64>().ok());
-        if let Some(number) = number.filter(|_| is_journal) {
+        if let Some(number) = number.filter(|_| is_journal(&path)) {
             numbered.push((number, path));
         }
     }
@@ -107,16 +94,8 @@ fn journals(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(numbered.into_iter().map(|(_, path)| path).collect())
 }
 
-/// What to do with a journal on the way through it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Walk {
-    Read,
-    /// Write the same bytes over it, and sync.
-    Rewrite,
-}
-
-/// Where the last two batches start to end, as far as the bytes say.
-fn ends(path: &Path, walk: Walk) -> io::Result<[Option<u64>; 2]> {
+/// Writes a journal over itself and syncs it; where its last two batches start to end, as far as the bytes say.
+fn rewrite(path: &Path) -> io::Result<[Option<u64>; 2]> {
     let mut file = OpenOptions::new().read(true).write(true).open(path)?;
     let zeros = vec![0; CHUNK_BYTES];
     let mut chunk = vec![0; CHUNK_BYTES];
@@ -133,14 +112,10 @@ fn ends(path: &Path, walk: Walk) -> io::Result<[Option<u64>; 2]> {
             continue;
         }
         search.look(start, bytes);
-        if walk == Walk::Rewrite {
-            file.seek(SeekFrom::Start(start))?;
-            file.write_all(bytes)?;
-        }
+        file.seek(SeekFrom::Start(start))?;
+        file.write_all(bytes)?;
     }
-    if walk == Walk::Rewrite {
-        file.sync_all()?;
-    }
+    file.sync_all()?;
     Ok(search.ends)
 }
 
@@ -182,7 +157,6 @@ impl Search {
 /// What `fjall` 3 writes behind each batch.
 const BATCH_END: &[u8] = b"FJL\x03";
 const CHUNK_BYTES: usize = 256 * 1024;
-const CLEAN: &str = "clean";
 /// Names the journal that lost records, until a new replica id is in use.
 pub(super) const LOST: &str = "lost";
 
@@ -205,7 +179,7 @@ mod tests {
         let later = CHUNK_BYTES * 2 + 7;
         bytes[later..later + 4].copy_from_slice(BATCH_END);
         let path = journal(folder.path(), &bytes);
-        let found = ends(&path, Walk::Rewrite).unwrap();
+        let found = rewrite(&path).unwrap();
         assert_eq!(found, [Some(border as u64), Some(later as u64)]);
         assert!(fs::read(&path).unwrap() == bytes);
     }
@@ -229,18 +203,26 @@ mod tests {
     }
 
     #[test]
-    fn after_a_clean_end_the_last_batch_is_missed_too() {
+    fn after_a_clean_end_any_damage_to_a_journal_is_a_loss() {
         let folder = tempfile::tempdir().unwrap();
-        let path = journal(folder.path(), &[b"0123".as_slice(), BATCH_END].concat());
-        mark_clean(folder.path()).unwrap();
-        let end = JournalEnd::before_open(folder.path()).unwrap().unwrap();
-        File::options()
-            .write(true)
-            .open(&path)
-            .unwrap()
-            .set_len(2)
-            .unwrap();
-        end.after_open(folder.path()).unwrap();
+        let path = journal(folder.path(), b"0123456789");
+        fjall_sums::give(folder.path()).unwrap();
+        fs::write(&path, b"0123456788").unwrap();
+        JournalEnd::before_open(folder.path()).unwrap();
         assert!(folder.path().join(LOST).exists());
+    }
+
+    #[test]
+    fn after_a_clean_end_other_damage_is_refused_by_name_each_time() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("manifest"), b"sound").unwrap();
+        fjall_sums::give(folder.path()).unwrap();
+        assert!(JournalEnd::before_open(folder.path()).is_ok());
+        fjall_sums::give(folder.path()).unwrap();
+        fs::write(folder.path().join("manifest"), b"soond").unwrap();
+        for _ in 0..2 {
+            let refused = JournalEnd::before_open(folder.path()).unwrap_err();
+            assert!(refused.to_string().contains("manifest is damaged"));
+        }
     }
 }

@@ -28,6 +28,7 @@ mod data_dir;
 mod engine;
 mod fjall_engine;
 mod fjall_journal;
+mod fjall_sums;
 mod free_space;
 mod group;
 mod marker;

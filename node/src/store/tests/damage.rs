@@ -166,7 +166,8 @@ fn damage(kind: EngineKind, harm: fn(&Path, u64)) -> Vec<(PathBuf, Answers)> {
     let names = files(sound.path());
     let mut all: Vec<(PathBuf, Answers)> = Vec::new();
     for try_number in 0..TRIES {
-        let random = (try_number + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let random =
+            (try_number + 1 + std::process::id() as u64 * 1000).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let index = usize::try_from(try_number).unwrap() % names.len();
         let name = names[index].strip_prefix(sound.path()).unwrap();
         let damaged = tempfile::tempdir().unwrap();
