@@ -66,7 +66,7 @@ impl Membership {
             return;
         };
         let deadline = if claim.state.is_live() {
-            if !self.make_room_for(now, claim.id == from) {
+            if !self.make_room_for(now, from, &claim) {
                 self.counters.members_refused += 1;
                 return;
             }
@@ -115,11 +115,11 @@ impl Membership {
     }
 
     /// Room for one more live member. One that speaks for itself takes the place of one that only others spoke of.
-    fn make_room_for(&mut self, now: Time, first_hand: bool) -> bool {
+    fn make_room_for(&mut self, now: Time, from: NodeId, claim: &Claim) -> bool {
         if self.table.live().len() < self.config.members_max {
             return true;
         }
-        let made_up = if first_hand {
+        let made_up = if claim.id == from {
             self.table.unheard()
         } else {
             None
@@ -136,7 +136,7 @@ impl Membership {
         let (Some(known), Some(meta)) = (self.member(claim.id).cloned(), claim.meta.clone()) else {
             return;
         };
-        if !known.state.is_live() && !self.make_room_for(now, claim.id == from) {
+        if !known.state.is_live() && !self.make_room_for(now, from, &claim) {
             self.counters.members_refused += 1;
             return;
         }
@@ -183,13 +183,18 @@ impl Membership {
         }
     }
 
-    /// Starts a suspicion, unless one is running at this incarnation or it is too late for one.
+    /// Starts a suspicion, unless one is running at this incarnation or it is too late for one. An accusation at a newer
+    /// incarnation starts it anew: a liar may so keep a dead member among the suspects, but not hurry an honest one out.
     pub(crate) fn suspect(&mut self, now: Time, id: NodeId, incarnation: u64) {
         let Some(known) = self.member(id).cloned() else {
             return;
         };
-        let newer = incarnation > known.incarnation;
-        if !(known.state == State::Alive || (known.state == State::Suspect && newer)) {
+        let possible = match known.state {
+            State::Alive => incarnation >= known.incarnation,
+            State::Suspect => incarnation > known.incarnation,
+            State::Down | State::Left => false,
+        };
+        if !possible {
             return;
         }
         let deadline = now + self.timing.suspicion(self.size());
@@ -219,8 +224,9 @@ impl Membership {
         if record.member.state == State::Suspect && record.down_by.add(from, enough) >= enough {
             let (since, deadline) = (record.member.since, record.deadline.unwrap_or(now));
             let full = self.timing.suspicion(self.table.live().len() + 1);
-            self.table
-                .set_deadline(claim.id, deadline.min(since + full / 2));
+            // Not in the past: that would look as if this node had been paused.
+            let sooner = deadline.min(since + full / 2).max(now);
+            self.table.set_deadline(claim.id, sooner);
         }
     }
 

@@ -86,6 +86,7 @@ impl Message {
 
     /// The bytes to send. Not checked against [`MESSAGE_BYTES_MAX`]: the core never builds a longer one.
     #[must_use]
+    #[expect(clippy::missing_panics_doc, reason = "no value can make it panic")]
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = vec![WIRE_VERSION];
         bytes.extend(postcard::to_allocvec(self).expect("its fields have known lengths"));

@@ -191,6 +191,8 @@ impl<'de, T: Deserialize<'de>, const COUNT_MAX: usize> Visitor<'de> for ListVisi
 mod tests {
     use super::*;
 
+    type Spoil = fn(&mut Meta);
+
     fn valid() -> Meta {
         Meta {
             name: "n".repeat(Meta::NAME_BYTES_MAX),
@@ -213,7 +215,7 @@ mod tests {
 
     #[test]
     fn each_limit_is_checked_by_the_check_and_sizes_by_the_decoder() {
-        let cases: [(fn(&mut Meta), InvalidMeta); 6] = [
+        let cases: [(Spoil, InvalidMeta); 6] = [
             (
                 |m| m.name.push('n'),
                 InvalidMeta::Text {

@@ -83,15 +83,15 @@ fn hold(figures: &mut Figures, down_by_all_s: f64, bytes_per_second: u64) {
 
 #[test]
 fn five_members() {
-    hold(&mut measure(5, 20), 5.0, 30);
+    hold(&mut measure(5, 20), 8.0, 20);
 }
 
 #[test]
 fn thirty_two_members() {
-    hold(&mut measure(32, 6), 8.0, 30);
+    hold(&mut measure(32, 6), 8.0, 20);
 }
 
 #[test]
 fn a_hundred_and_twenty_eight_members() {
-    hold(&mut measure(128, 2), 10.0, 30);
+    hold(&mut measure(128, 1), 10.0, 20);
 }

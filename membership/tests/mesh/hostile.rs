@@ -32,10 +32,15 @@ fn lone() -> Membership {
     Membership::new(id(0), meta(0, 1), 0, Config::lan(), 1, Time::ZERO).unwrap()
 }
 
-/// One liar, who is a working member too, accuses everybody of everything at each second for ten minutes.
-fn ten_minutes_of_lies(size: usize, via: Purpose, lie: impl Fn(u64, NodeId) -> Claim) -> Sim {
+/// One liar, who is a working member too, accuses everybody again and again for ten minutes.
+fn ten_minutes_of_lies(
+    size: usize,
+    every_s: u64,
+    via: Purpose,
+    lie: impl Fn(u64, NodeId) -> Claim,
+) -> Sim {
     let mut sim = Sim::settled(11, size, Config::lan());
-    for _ in 0..600 {
+    for _ in 0..600 / every_s {
         for to in 1..size {
             let claims = (1..size)
                 .map(|about| {
@@ -53,7 +58,7 @@ fn ten_minutes_of_lies(size: usize, via: Purpose, lie: impl Fn(u64, NodeId) -> C
                 .encode(),
             );
         }
-        sim.run_for(secs(1));
+        sim.run_for(secs(every_s));
     }
     sim
 }
@@ -66,8 +71,8 @@ fn nobody_was_lost(sim: &Sim) {
 #[test]
 fn one_liar_in_five_evicts_nobody_in_ten_minutes() {
     for state in [State::Suspect, State::Down, State::Left] {
-        for ahead in [0, 1, 1_000] {
-            let sim = ten_minutes_of_lies(5, Purpose::Gossip, |incarnation, about| Claim {
+        for ahead in [0, 1_000] {
+            let sim = ten_minutes_of_lies(5, 1, Purpose::Gossip, |incarnation, about| Claim {
                 meta: None,
                 ..claim(about, incarnation + ahead, state)
             });
@@ -79,7 +84,7 @@ fn one_liar_in_five_evicts_nobody_in_ten_minutes() {
 #[test]
 fn one_liar_in_twenty_evicts_nobody_in_ten_minutes() {
     for via in [Purpose::Gossip, Purpose::ExchangePart] {
-        let sim = ten_minutes_of_lies(20, via, |i, about| claim(about, i, State::Down));
+        let sim = ten_minutes_of_lies(20, 10, via, |i, about| claim(about, i, State::Down));
         nobody_was_lost(&sim);
     }
 }

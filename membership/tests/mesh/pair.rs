@@ -36,7 +36,7 @@ impl Node {
                     self.sent.push((to, Message::decode(&message).unwrap()));
                 }
                 Output::Event(event) => self.events.push(event),
-                _ => {}
+                Output::Remember(_) | Output::ForgetRemembered(_) | _ => {}
             }
         }
     }
