@@ -7,7 +7,8 @@
 //!   [`Config::confirmations`](crate::Config::confirmations) distinct peers say it, half of that suspicion's time is enough.
 //! * `Left` is believed from the leaver itself, or from that many distinct peers. From one peer it only decides that the
 //!   member, should it fall silent, has left rather than died.
-//! * A claim that another made may raise an incarnation by [`JUMP_MAX`] at most; its owner may raise it to anything.
+//! * A claim that another made may raise an incarnation by [`JUMP_MAX`] at most; its owner may raise it to anything. An
+//!   incarnation that is too far above what the owner says for it to have been the owner's was made up: the owner is believed.
 //! * Whoever is held for anything but `Alive` is told so by whoever holds it, so that it can refute.
 //! * In an exchange of lists, the `Down` of the peer against our `Alive` makes us probe, not suspect: after a split
 //!   heals, one half would suspect the other otherwise.
@@ -15,6 +16,7 @@
 use core::time::Duration;
 
 use crate::message::{Claim, Message, Purpose};
+use crate::myself::RAISE_MAX;
 use crate::table::Record;
 use crate::{Event, Member, Membership, NodeId, State, Time};
 
@@ -42,7 +44,9 @@ impl Membership {
             return;
         }
         if claim.incarnation < incarnation {
-            if first_hand {
+            if first_hand && incarnation - claim.incarnation > RAISE_MAX {
+                self.revive(now, from, claim);
+            } else if first_hand {
                 self.charge(now, claim.id);
             }
             return;
@@ -305,6 +309,9 @@ impl Membership {
 
     pub(crate) fn put(&mut self, now: Time, member: Member, deadline: Option<Time>) {
         let (id, was_live) = (member.id, self.table.live().contains(&member.id));
+        let same = self.member(id).is_some_and(|old| {
+            (old.incarnation, old.state.is_live()) == (member.incarnation, member.state.is_live())
+        });
         self.table.put(member, deadline);
         if !was_live && self.table.live().contains(&id) {
             self.ring.insert(id, &mut self.rng);
@@ -312,7 +319,10 @@ impl Membership {
                 self.clocks.gossip.get_or_insert(now);
             }
         }
-        self.remember(now, id);
+        // A suspicion is not worth a write.
+        if !(same && was_live) {
+            self.remember(now, id);
+        }
     }
 
     fn forget(&mut self, now: Time, id: NodeId) {

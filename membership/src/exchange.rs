@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use std::collections::BTreeSet;
 
-use crate::message::{Claim, Message, Purpose};
+use crate::message::{Claim, INCARNATION_MAX, Message, Purpose};
 use crate::{Member, Membership, NodeId, Remembered, State, Time};
 
 /// Seeds that did not answer yet.
@@ -21,6 +21,10 @@ pub(crate) struct Joining {
 impl Joining {
     pub(crate) fn next(&self) -> Option<Time> {
         self.at.filter(|_| !self.seeds.is_empty())
+    }
+
+    pub(crate) fn give_up(&mut self) {
+        self.seeds.clear();
     }
 
     pub(crate) fn answered(&mut self, seed: NodeId) {
@@ -44,7 +48,7 @@ impl Membership {
     }
 
     /// Takes in what was kept on disk, and exchanges lists with three of them, chosen at random. Call it once, after
-    /// [`Membership::new`]. Entries about this node itself or with bad metadata are ignored, and so are those beyond
+    /// [`Membership::new`]. There are no events for them: see [`Membership::members`]. Entries about this node itself or with bad metadata are ignored, and so are those beyond
     /// the bounds of the configuration.
     pub fn restore(&mut self, now: Time, remembered: Vec<Remembered>) {
         for entry in remembered {
@@ -62,7 +66,8 @@ impl Membership {
         } else {
             left.is_zero() || self.table.gone() >= self.config.dead_remembered_max
         };
-        if full || entry.id == self.me.id || entry.meta.check().is_err() {
+        let invalid = entry.incarnation > INCARNATION_MAX || entry.meta.check().is_err();
+        if full || invalid || entry.id == self.me.id {
             return;
         }
         let state = if entry.state.is_live() {
@@ -145,7 +150,11 @@ impl Membership {
         }
     }
 
+    /// Only for those in our list, where it is noted when they were answered last: a list is much for a short question.
     pub(crate) fn answer_exchange(&mut self, now: Time, to: NodeId) {
+        if self.table.get(to).is_none() {
+            return;
+        }
         self.note_exchange(now, to);
         self.send_list(to, Purpose::ExchangeAnswer);
     }

@@ -53,13 +53,17 @@ impl GossipQueue {
     pub(crate) fn take(&mut self, bytes_max: usize, times_max: u32) -> Vec<Claim> {
         let mut room = bytes_max;
         let mut picked = Vec::new();
+        let mut misfits = 0;
         for (_, _, id) in &self.order {
             let bytes = self.news.get(id).map_or(0, |news| news.bytes);
             if bytes <= room {
                 room -= bytes;
                 picked.push(*id);
-            } else if room < SMALL_CLAIM_BYTES {
-                break;
+            } else {
+                misfits += 1;
+                if misfits == MISFITS_MAX {
+                    break;
+                }
             }
         }
         picked
@@ -91,8 +95,8 @@ impl News {
     }
 }
 
-/// With less room than this it is not worth looking further down the queue.
-const SMALL_CLAIM_BYTES: usize = 48;
+/// After so many that did not fit it is not worth looking further down the queue.
+const MISFITS_MAX: usize = 8;
 
 #[cfg(test)]
 mod tests {

@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::message::INCARNATION_MAX;
 use crate::{Meta, NodeId, Time};
 
 /// What a member is held for. Later ones win over earlier ones at the same incarnation.
@@ -44,7 +45,7 @@ pub struct Member {
 
 /// A member as it is kept on disk, so that a restarted node finds the mesh again without help.
 ///
-/// A value about this node itself is remembered too: its incarnation is the floor to start from.
+/// A value about this node itself is remembered too: one more than its incarnation is the floor to start from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Remembered {
     /// Who.
@@ -80,7 +81,8 @@ impl Remembered {
         }
         let (value, rest) = postcard::take_from_bytes::<Self>(rest)
             .map_err(|_malformed| DecodeRemembered::Malformed)?;
-        if !rest.is_empty() || value.meta.check().is_err() {
+        let valid = value.incarnation <= INCARNATION_MAX && value.meta.check().is_ok();
+        if !rest.is_empty() || !valid {
             return Err(DecodeRemembered::Malformed);
         }
         Ok(value)

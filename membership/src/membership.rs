@@ -10,7 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use crate::claims::Via;
 use crate::exchange::Joining;
 use crate::gossip::GossipQueue;
-use crate::message::{Claim, DecodeMessage, Message, Purpose};
+use crate::message::{Claim, DecodeMessage, INCARNATION_MAX, Message, Purpose};
 use crate::meta::InvalidMeta;
 use crate::myself::Rivals;
 use crate::probing::{Awaited, Probe};
@@ -79,8 +79,9 @@ impl Clocks {
 impl Membership {
     /// A node that knows nobody yet.
     ///
-    /// `incarnation_floor` is the incarnation that was [`Remembered`] under this node's own id, else 0: starting
-    /// lower than in a former life costs one round trip. `seed` should differ from node to node.
+    /// `incarnation_floor` is one more than the incarnation that was [`Remembered`] under this node's own id, else 0:
+    /// starting lower than in a former life costs one round trip. `seed` should differ from node to node and from
+    /// start to start.
     ///
     /// # Errors
     /// `meta` breaks a limit of [`Meta`].
@@ -97,7 +98,7 @@ impl Membership {
         let mut core = Self {
             me: Member {
                 id,
-                incarnation: incarnation_floor,
+                incarnation: incarnation_floor.min(INCARNATION_MAX),
                 state: State::Alive,
                 meta,
                 since: now,
@@ -153,6 +154,7 @@ impl Membership {
         self.me.incarnation = self.me.incarnation.saturating_add(1);
         self.probe = None;
         self.clocks.indirect = None;
+        self.joining.give_up();
         self.announce_me(now);
         let message = Message {
             purpose: Purpose::Gossip,

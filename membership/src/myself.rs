@@ -61,6 +61,7 @@ impl Membership {
         }
         if claim.incarnation - mine > RAISE_MAX || claim.incarnation >= INCARNATION_MAX {
             self.counters.jumps_refused += 1;
+            self.reply_with_me(now, from);
             return;
         }
         if now < self.refute_after {
@@ -115,7 +116,7 @@ impl Membership {
 
 /// How far one claim may raise this node's own incarnation. More than [`JUMP_MAX`](crate::claims) by far, as what others were
 /// made to believe must be outbid; too little for a liar to reach [`INCARNATION_MAX`] within months.
-const RAISE_MAX: u64 = 1 << 36;
+pub(crate) const RAISE_MAX: u64 = 1 << 36;
 
 /// A former life was seldom known at more than two incarnations.
 const OUTBID_MAX: u32 = 4;

@@ -146,6 +146,20 @@ fn the_greatest_incarnation_evicts_nobody() {
 }
 
 #[test]
+fn a_newcomer_that_was_lied_to_believes_the_member_itself() {
+    let mut sim = Sim::settled(1, 5, Config::lan());
+    sim.start(9, 0);
+    let lie = gossip(vec![claim(id(3), INCARNATION_MAX - 1, State::Alive)]);
+    sim.inject(id(0), id(9), lie);
+    sim.run_for(secs(1));
+    sim.act(9, |core, now| core.join(now, id(0)));
+    let honest = |sim: &Sim| sim.core(9).member(id(3)).unwrap().meta == sim.core(3).me().meta;
+    sim.run_until(secs(10), honest).unwrap();
+    sim.run_for(secs(60));
+    assert!(honest(&sim) && sim.core(3).me().incarnation < 100);
+}
+
+#[test]
 fn a_million_made_up_members_stay_within_the_bound_and_keep_nobody_out() {
     let config = Config {
         members_max: 1_000,
@@ -299,8 +313,9 @@ proptest! {
             core.handle_timeout(now);
             let _refused = core.handle_message(now, id(from), &message.encode());
             prop_assert!(core.me().incarnation >= before && core.me().state == State::Alive);
-            for (id, incarnation) in held {
-                prop_assert!(core.member(id).unwrap().incarnation >= incarnation);
+            for (about, incarnation) in held {
+                let lower = core.member(about).unwrap().incarnation < incarnation;
+                prop_assert!(!lower || about == id(from), "only its owner knows better");
             }
             while core.poll_output().is_some() {}
             prop_assert!(core.poll_timeout().is_some());
