@@ -31,7 +31,13 @@ impl GossipQueue {
     }
 
     /// Begins to spread a claim, instead of whatever was being spread about that member.
-    pub(crate) fn push(&mut self, claim: Claim) {
+    ///
+    /// Metadata that was still being spread is so further on: a newcomer that is suspected at once must become known too.
+    pub(crate) fn push(&mut self, mut claim: Claim) {
+        let old = self.news.get_mut(&claim.id).map(|news| &mut news.claim);
+        if let Some(old) = old.filter(|old| old.incarnation == claim.incarnation) {
+            claim.meta = claim.meta.or(old.meta.take());
+        }
         self.remove(claim.id);
         self.count += 1;
         self.insert(News {
@@ -135,6 +141,20 @@ mod tests {
         assert_eq!(queue.take(1000, 2), [claim(1, 2)]);
         assert_eq!(queue.take(1000, 2), [claim(1, 2)]);
         assert!(queue.take(1000, 2).is_empty());
+    }
+
+    #[test]
+    fn metadata_survives_a_suspicion_at_the_same_incarnation_only() {
+        let full = Claim {
+            meta: Some(crate::Meta::default()),
+            ..claim(1, 1)
+        };
+        let mut queue = GossipQueue::default();
+        queue.push(full.clone());
+        queue.push(claim(1, 1));
+        assert_eq!(queue.take(1000, 2), core::slice::from_ref(&full));
+        queue.push(claim(1, 2));
+        assert_eq!(queue.take(1000, 2), [claim(1, 2)]);
     }
 
     #[test]

@@ -71,7 +71,7 @@ mod tests {
         let timing = Timing::new(&Config::lan());
         let waits = [1, 5, 32, 128, 1024].map(|n| timing.suspicion(n).as_millis());
         assert_eq!(waits, [2100, 2100, 4200, 5600, 7700]);
-        assert_eq!([1, 5, 128].map(|n| timing.retransmits(n)), [3, 9, 24]);
+        assert_eq!([1, 5, 128].map(|n| timing.retransmits(n)), [2, 6, 16]);
     }
 
     #[test]

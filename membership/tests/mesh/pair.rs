@@ -141,6 +141,18 @@ fn a_member_that_answers_is_not_suspected_and_one_that_does_not_is() {
 }
 
 #[test]
+fn a_failed_probe_accuses_nobody_who_was_heard_of_since() {
+    let mut node = knowing_two();
+    let (at, target, _) = node.run_until(START + Duration::from_secs(1))[0];
+    let target = if target == id(1) { 1 } else { 2 };
+    let newer = gossip(vec![claim(target, 6, State::Alive)]);
+    node.take(at, 3 - target, &newer).unwrap();
+    node.run_until(at + Duration::from_millis(1_010));
+    let member = node.core.member(id(target)).unwrap();
+    assert_eq!((member.incarnation, member.state), (6, State::Alive));
+}
+
+#[test]
 fn a_suspect_is_told_first_and_a_refutation_cancels_the_timer() {
     let mut node = knowing_two();
     node.take(START, 2, &gossip(vec![claim(1, 5, State::Suspect)]))
@@ -208,9 +220,10 @@ fn one_word_of_death_is_an_accusation_and_two_shorten_the_time_to_half() {
     node.take(START, 2, &down).unwrap();
     node.run_until(START + Duration::from_millis(1_100));
     assert_eq!(node.state(1), State::Suspect, "one peer twice is one peer");
-    node.take(START + Duration::from_millis(1_200), 3, &down)
+    // Long after half of the time: it is due now, and does not look like a pause of this node.
+    node.take(START + Duration::from_millis(1_800), 3, &down)
         .unwrap();
-    node.run_until(START + Duration::from_millis(1_201));
+    node.run_until(START + Duration::from_millis(1_801));
     assert_eq!(node.state(1), State::Down);
 }
 
