@@ -165,10 +165,8 @@ impl Node {
         now: Time,
     ) -> Result<Self, OpenNode> {
         let remembered = remembered(&*store)?;
-        let floor = remembered
-            .iter()
-            .find(|r| r.id == setup.id)
-            .map_or(0, |r| r.incarnation);
+        let own = remembered.iter().find(|r| r.id == setup.id);
+        let floor = own.map_or(0, |r| r.incarnation.saturating_add(1));
         let NodeConfig {
             membership,
             replication,
