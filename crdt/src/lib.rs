@@ -27,6 +27,8 @@ mod kinds;
 mod object;
 mod op;
 mod replica;
+#[cfg(feature = "document")]
+mod text;
 mod wire;
 
 pub use causal::{
@@ -42,4 +44,6 @@ pub use kinds::{
 pub use object::Object;
 pub use op::{ApplyOp, Op, Stamp};
 pub use replica::{ParseReplicaId, ReplicaId};
+#[cfg(feature = "document")]
+pub use text::{ActorSeed, SpliceText, Text};
 pub use wire::{Bound, DecodeObject, Limits};

@@ -3,9 +3,10 @@
 use alloc::collections::BTreeMap;
 use alloc::collections::btree_map::Entry;
 use core::fmt::Debug;
+use core::ops::RangeInclusive;
 
 use crate::wire::{StoreReader, StoreWriter, Wire};
-use crate::{Contexts, DecodeObject, Dot, DotStore};
+use crate::{Contexts, DecodeObject, Dot, DotStore, ReplicaId};
 
 /// A map from live dots to values. A dot means the same value wherever it is live.
 ///
@@ -29,6 +30,22 @@ impl<V> DotFun<V> {
     /// The live dots and their values, by dot.
     pub fn iter(&self) -> impl Iterator<Item = (Dot, &V)> + '_ {
         self.0.iter().map(|(dot, value)| (*dot, value))
+    }
+
+    /// The live dots of one run of a replica's counters, and their values.
+    pub fn range(
+        &self,
+        replica: ReplicaId,
+        run: RangeInclusive<u64>,
+    ) -> impl Iterator<Item = (Dot, &V)> + '_ {
+        // An empty run would make the map panic.
+        let last = (*run.end()).max(*run.start());
+        let range = self
+            .0
+            .range(Dot::new(replica, *run.start())..=Dot::new(replica, last));
+        range
+            .map(|(dot, value)| (*dot, value))
+            .filter(move |(dot, _)| run.contains(&dot.counter))
     }
 
     /// How many dots are live.

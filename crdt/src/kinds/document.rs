@@ -1,9 +1,10 @@
 //! A document, as every node keeps it: changes by dot, not looked into.
 
 use alloc::vec::Vec;
+use core::ops::RangeInclusive;
 
 use crate::kinds::{shape_of_store, wire_of_store};
-use crate::{Dot, DotFun, Edit};
+use crate::{Dot, DotFun, Edit, ReplicaId};
 
 /// A document: a set of chunks, one for each commit, each of one or more automerge changes.
 ///
@@ -19,6 +20,17 @@ impl Document {
     /// The chunks, by dot: of one replica in the order of its commits.
     pub fn chunks(&self) -> impl Iterator<Item = (Dot, &[u8])> + '_ {
         self.0.iter().map(|(dot, chunk)| (dot, chunk.as_slice()))
+    }
+
+    /// The chunks of one run of a replica's dots; found without looking at others.
+    pub fn chunks_of(
+        &self,
+        replica: ReplicaId,
+        run: RangeInclusive<u64>,
+    ) -> impl Iterator<Item = (Dot, &[u8])> + '_ {
+        self.0
+            .range(replica, run)
+            .map(|(dot, chunk)| (dot, chunk.as_slice()))
     }
 
     /// How many chunks there are.
