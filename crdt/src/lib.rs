@@ -5,7 +5,7 @@
 //! dot store; an [`Object`] is what the mesh stores under a key. States and deltas are one type: a write yields the
 //! small [`Object`] that, joined anywhere, in any order and any number of times, has the effect of the write.
 //!
-//! Invariants: every mutation has a dot of its own in its delta's context, so equal versions mean equal states;
+//! Invariants: every mutation has a dot of its own in its delta's context, so equal digests mean equal states;
 //! a join is total, also on hostile states; no bytes make [`Object::decode`] panic or take more memory than
 //! in proportion to their length.
 //!

@@ -37,7 +37,7 @@ impl Object {
     /// Whether nobody ever wrote it.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.version().is_empty()
+        self.version().is_empty() && self.0.removed().is_empty()
     }
 
     /// Whether it was written, and nothing is left of it.
@@ -46,16 +46,26 @@ impl Object {
         self.0.store().is_empty() && !self.is_empty()
     }
 
-    /// What it has seen; objects with equal versions are equal.
+    /// What it has seen. Objects with equal versions are equal as soon as nothing is on its way ([`Object::removed`] is empty);
+    /// objects with equal digests are equal always.
     #[must_use]
     pub const fn version(&self) -> &CausalContext {
         self.0.context()
     }
 
-    /// blake3 of the encoded version.
+    /// The dots that were replaced by what was seen, and have not been seen themselves (see [`Causal`]).
+    #[must_use]
+    pub const fn removed(&self) -> &CausalContext {
+        self.0.removed()
+    }
+
+    /// blake3 of the encoded [`Object::version`] and [`Object::removed`]: equal for equal objects only.
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
-        self.version().digest()
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&self.version().encode());
+        hasher.update(&self.removed().encode());
+        hasher.finalize().into()
     }
 
     /// What `op` does: the delta to join here and everywhere. The object itself is unchanged.
@@ -96,8 +106,8 @@ impl Object {
     #[must_use]
     pub fn split(&self, bytes_max: usize) -> Vec<Self> {
         let parts = self.0.split(&mut |part| {
-            let context_bytes = part.context().encode().len();
-            let store_bytes = encode(part).len() - context_bytes;
+            let context_bytes = part.context().encode().len() + part.removed().encode().len();
+            let store_bytes = encode(part).len().saturating_sub(context_bytes);
             store_bytes <= bytes_max.saturating_sub(context_bytes).max(bytes_max / 2)
         });
         parts.into_iter().map(Self).collect()
@@ -125,7 +135,7 @@ impl Object {
         self.values().filter_map(Value::hlc_max).max()
     }
 
-    /// The canonical encoding: format version, context, values.
+    /// The canonical encoding: format version, context, removed dots, values.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         encode(&self.0)
@@ -141,9 +151,11 @@ impl Object {
             let kind = Kind::read(&mut reader.reader)?;
             Ok((kind, Value::read(reader, kind, 1)?))
         })?;
+        let (context, removed) = reader.finish()?;
         Ok(Self(Causal::new(
             DotMap::from_entries(values),
-            reader.finish()?,
+            context,
+            removed,
         )))
     }
 
@@ -202,7 +214,7 @@ impl Object {
 }
 
 fn encode(state: &Causal<DotMap<Kind, Value>>) -> Vec<u8> {
-    let mut writer = StoreWriter::new(state.context());
+    let mut writer = StoreWriter::new(state.context(), state.removed());
     writer.writer.length(state.store().len());
     for (kind, value) in state.store().iter() {
         kind.write(&mut writer.writer);

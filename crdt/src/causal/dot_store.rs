@@ -30,36 +30,39 @@ pub trait DotStore: Clone + PartialEq + Debug {
     fn is_empty(&self) -> bool;
 }
 
-/// What the two sides of a join have seen.
+/// What the two sides of a join know: which dots are there or are gone.
 #[derive(Debug)]
 pub struct Contexts<'a> {
-    /// Of the side that is changed.
-    pub mine: &'a CausalContext,
-    /// Of the side that is taken over.
-    pub theirs: &'a CausalContext,
-    /// Neither has seen anything of the other: nothing can be removed, and only what they bring need be looked at.
+    mine: [&'a CausalContext; 2],
+    theirs: [&'a CausalContext; 2],
+    /// Neither knows anything of the other: nothing can be removed, and only what they bring need be looked at.
     /// That makes a join with a small delta cheap, however large the state.
     pub(crate) disjoint: bool,
 }
 
 impl<'a> Contexts<'a> {
-    /// The two sides' contexts.
+    /// For each side what it has seen, and what it knows to be removed without having seen it.
     #[must_use]
-    pub fn new(mine: &'a CausalContext, theirs: &'a CausalContext) -> Self {
+    pub fn new(mine: [&'a CausalContext; 2], theirs: [&'a CausalContext; 2]) -> Self {
+        let disjoint = mine
+            .iter()
+            .all(|mine| theirs.iter().all(|theirs| mine.is_disjoint(theirs)));
         Self {
             mine,
             theirs,
-            disjoint: mine.is_disjoint(theirs),
+            disjoint,
         }
     }
 
     /// Whether a dot that is live only here stays live.
-    pub(crate) fn keeps_mine(&self, dot: Dot) -> bool {
-        self.disjoint || !self.theirs.contains(dot)
+    #[must_use]
+    pub fn keeps_mine(&self, dot: Dot) -> bool {
+        self.disjoint || !self.theirs.iter().any(|context| context.contains(dot))
     }
 
     /// Whether a dot that is live only there becomes live here.
-    pub(crate) fn takes_theirs(&self, dot: Dot) -> bool {
-        self.disjoint || !self.mine.contains(dot)
+    #[must_use]
+    pub fn takes_theirs(&self, dot: Dot) -> bool {
+        self.disjoint || !self.mine.iter().any(|context| context.contains(dot))
     }
 }

@@ -4,10 +4,16 @@ use alloc::vec::Vec;
 
 use crate::{CausalContext, Contexts, Dot, DotStore, Stamp};
 
-/// A store and its context: a full state or a delta, there is no difference.
+/// A store and what is known of dots: a full state or a delta, there is no difference.
 ///
-/// Invariants: every live dot is in the context; every mutation, removals included, has its own dot
-/// in the context, and whoever has seen a dot has seen what it replaced. So equal contexts mean equal states.
+/// A dot is unknown, live, *removed* (something that replaced it has arrived, and it has not) or *dead* (both have). Joining takes
+/// unknown to any, and live with removed to dead. The context is the live and the dead ones.
+/// Invariant: every mutation, removals included, has its own dot in the context, and whatever a dot in
+/// the context replaced is removed or dead. So equal versions (context and removed) mean equal states.
+///
+/// Where we differ from the paper (see [`DotStore`]): there, a delta's context has the new dot and the dots it replaced alike. Then
+/// of three writes that replace each other, the third and the first without the second give the context of all three with the first
+/// still live: contexts are equal and states are not, and nobody would notice the loss. So replaced dots are kept apart until they arrive.
 ///
 /// # Examples
 /// ```
@@ -28,14 +34,20 @@ use crate::{CausalContext, Contexts, Dot, DotStore, Stamp};
 pub struct Causal<S> {
     store: S,
     context: CausalContext,
+    removed: CausalContext,
 }
 
 impl<S: DotStore> Causal<S> {
-    /// A state of these parts; live dots that the context lacks are added to it.
+    /// A state of these parts: live dots that the context lacks are added to it, and seen dots are taken out of the removed.
     #[must_use]
-    pub fn new(store: S, mut context: CausalContext) -> Self {
+    pub fn new(store: S, mut context: CausalContext, mut removed: CausalContext) -> Self {
         store.visit(&mut |dot| context.insert(dot));
-        Self { store, context }
+        removed.subtract(&context);
+        Self {
+            store,
+            context,
+            removed,
+        }
     }
 
     /// What is live.
@@ -43,32 +55,39 @@ impl<S: DotStore> Causal<S> {
         &self.store
     }
 
-    /// What was seen.
+    /// What was seen: the dots that are live or dead.
     pub const fn context(&self) -> &CausalContext {
         &self.context
+    }
+
+    /// The dots that were replaced by what was seen, and have not been seen themselves; empty when nothing is on its way.
+    pub const fn removed(&self) -> &CausalContext {
+        &self.removed
     }
 
     /// Takes over all that `other` knows. Doing it twice, late or in another order makes no difference.
     ///
     /// Costs time in proportion to `other` if both have seen nothing in common (a delta that removes nothing), else to both.
     pub fn join(&mut self, other: &Self) {
-        self.store
-            .join(&other.store, &Contexts::new(&self.context, &other.context));
+        let mine = [&self.context, &self.removed];
+        let theirs = [&other.context, &other.removed];
+        self.store.join(&other.store, &Contexts::new(mine, theirs));
         self.context.join(&other.context);
+        self.removed.join(&other.removed);
+        self.removed.subtract(&self.context);
     }
 
     /// The part of this state that somebody who has `seen` lacks; `None` if nothing.
     #[must_use]
     pub fn missing_from(&self, seen: &CausalContext) -> Option<Self> {
-        let behind = !seen.is_superset(&self.context);
+        let behind = !seen.is_superset(&self.context) || !seen.is_superset(&self.removed);
         behind.then(|| self.part(&mut |dot| !seen.contains(dot)))
     }
 
-    /// The part with only those live dots for which `keep` says yes: a valid delta.
+    /// The part with only those live dots for which `keep` says yes, for somebody who has the others.
     ///
-    /// Live dots that are left out leave the context too, or they would be taken for removed.
-    #[must_use]
-    pub fn part(&self, keep: &mut dyn FnMut(Dot) -> bool) -> Self {
+    /// Live dots that are left out leave the context too, or they would be taken for dead.
+    fn part(&self, keep: &mut dyn FnMut(Dot) -> bool) -> Self {
         let mut left_out = Vec::new();
         let store = self.store.kept(&mut |dot| {
             let keeps = keep(dot);
@@ -79,21 +98,24 @@ impl<S: DotStore> Causal<S> {
         });
         let mut context = self.context.clone();
         context.subtract(&CausalContext::from_dots(left_out));
-        Self { store, context }
+        Self {
+            store,
+            context,
+            removed: self.removed.clone(),
+        }
     }
 
     /// Cuts the state into parts that `fits` accepts, halving the live dots until it does; joined in any
     /// order they give the whole. A part with a single live dot is not cut further.
     ///
-    /// Every part has the context of the removed, so each alone keeps the invariants.
+    /// All but the last have the dead dots among the removed, so whoever gets them in this order keeps the invariant all the way;
+    /// only the last says that all was seen.
     #[must_use]
     pub fn split(&self, fits: &mut dyn FnMut(&Self) -> bool) -> Vec<Self> {
         let mut parts = Vec::new();
         let mut rest = alloc::vec![self.clone()];
         while let Some(part) = rest.pop() {
-            let mut dots = Vec::new();
-            part.store.visit(&mut |dot| dots.push(dot));
-            dots.sort_unstable();
+            let dots = part.live();
             match dots.get(dots.len() / 2) {
                 Some(&middle) if dots.len() > 1 && !fits(&part) => {
                     rest.push(part.part(&mut |dot| dot >= middle));
@@ -102,7 +124,26 @@ impl<S: DotStore> Causal<S> {
                 Some(_) | None => parts.push(part),
             }
         }
+        if let Some((_, firsts)) = parts.split_last_mut() {
+            firsts.iter_mut().for_each(Self::hold_back);
+        }
         parts
+    }
+
+    /// Makes the dead dots removed ones.
+    fn hold_back(&mut self) {
+        let live = CausalContext::from_dots(self.live());
+        let mut dead = core::mem::replace(&mut self.context, live);
+        dead.subtract(&self.context);
+        self.removed.join(&dead);
+    }
+
+    /// The live dots, in order.
+    fn live(&self) -> Vec<Dot> {
+        let mut dots = Vec::new();
+        self.store.visit(&mut |dot| dots.push(dot));
+        dots.sort_unstable();
+        dots
     }
 }
 
@@ -133,12 +174,12 @@ impl<S: DotStore> Edit<S> {
     /// The delta of this edit: what to join into the state, here and everywhere.
     #[must_use]
     pub fn at(self, stamp: &Stamp) -> Causal<S> {
-        let mut context = CausalContext::from_dots(self.replaces);
+        let mut context = CausalContext::new();
         let first = stamp
             .claim_after
             .map_or(stamp.dot.counter, |last| last.saturating_add(1));
         context.insert_run(stamp.dot.replica, first..=stamp.dot.counter);
         context.insert(stamp.dot);
-        Causal::new(self.store, context)
+        Causal::new(self.store, context, CausalContext::from_dots(self.replaces))
     }
 }

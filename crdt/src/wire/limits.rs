@@ -138,6 +138,9 @@ pub enum DecodeObject {
     /// A dot that is live in two places.
     #[error("dot {0} is live twice")]
     DotRepeated(Dot),
+    /// A dot among the removed that is in the context too.
+    #[error("a removed dot is in the context")]
+    RemovedIsSeen,
     /// A replica index beyond the context's replicas.
     #[error("replica index {0} is out of range")]
     BadReplicaIndex(u64),

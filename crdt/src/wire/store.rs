@@ -22,9 +22,10 @@ pub(crate) struct StoreWriter {
 }
 
 impl StoreWriter {
-    pub(crate) fn new(context: &CausalContext) -> Self {
+    pub(crate) fn new(context: &CausalContext, removed: &CausalContext) -> Self {
         let mut writer = Writer::with_version();
         context.write(&mut writer);
+        removed.write(&mut writer);
         Self {
             writer,
             replicas: context.replicas().collect(),
@@ -44,6 +45,7 @@ impl StoreWriter {
 pub(crate) struct StoreReader<'a> {
     pub(crate) reader: Reader<'a>,
     context: CausalContext,
+    removed: CausalContext,
     replicas: Vec<ReplicaId>,
     dots: Vec<Dot>,
 }
@@ -52,10 +54,15 @@ impl<'a> StoreReader<'a> {
     pub(crate) fn new(bytes: &'a [u8], limits: &'a Limits) -> Result<Self, DecodeObject> {
         let mut reader = Reader::with_version(bytes, limits)?;
         let context = CausalContext::read(&mut reader)?;
+        let removed = CausalContext::read(&mut reader)?;
+        if !removed.is_disjoint(&context) {
+            return Err(DecodeObject::RemovedIsSeen);
+        }
         let replicas = context.replicas().collect();
         Ok(Self {
             reader,
             context,
+            removed,
             replicas,
             dots: Vec::new(),
         })
@@ -106,14 +113,16 @@ impl<'a> StoreReader<'a> {
     }
 
     /// Ends the reading; a dot may be live in one place only, or removal would be ambiguous.
-    pub(crate) fn finish(mut self) -> Result<CausalContext, DecodeObject> {
+    pub(crate) fn finish(mut self) -> Result<(CausalContext, CausalContext), DecodeObject> {
         self.reader.finish()?;
         self.dots.sort_unstable();
         let twice = self.dots.windows(2).find_map(|pair| match pair {
             [a, b] if a == b => Some(*a),
             _ => None,
         });
-        twice.map_or(Ok(self.context), |dot| Err(DecodeObject::DotRepeated(dot)))
+        twice.map_or(Ok((self.context, self.removed)), |dot| {
+            Err(DecodeObject::DotRepeated(dot))
+        })
     }
 }
 
