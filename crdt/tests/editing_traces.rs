@@ -1,6 +1,11 @@
 //! Replays real editing histories, as two stores that write one document at the same time.
 #![cfg(feature = "document")]
-#![expect(clippy::unwrap_used, reason = "a test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test"
+)]
 
 use std::collections::BTreeSet;
 use std::io::Read;

@@ -1,5 +1,5 @@
 //! The laws that every kind and every object must keep, checked by one function on states that grow from random operations.
-#![expect(clippy::unwrap_used, reason = "a test")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
 
 use std::fmt::Debug;
 

@@ -144,14 +144,16 @@ impl Text {
         self.chunks += new.chunks;
         self.refused += new.refused;
         // Without the deleted ones the text may not be what it was, and an actor whose changes are gone must
-        // not go on; the same holds where an actor wrote two histories.
-        if self.chunks != document.len() || self.ready.add(new.changes).is_err() {
-            let unsent = core::mem::take(&mut self.unsent);
-            let rebuilds = self.rebuilds.saturating_add(1);
-            *self = Self::build(document, version, self.seed, (rebuilds, unsent));
-            return;
+        // not go on; the same holds where an actor wrote two histories, or automerge was left half-way.
+        let fits = self.chunks == document.len()
+            && self.ready.add(new.changes).is_ok()
+            && try_apply(&mut self.doc, self.ready.take());
+        if fits {
+            return self.find_text();
         }
-        self.apply_ready();
+        let unsent = core::mem::take(&mut self.unsent);
+        let rebuilds = self.rebuilds.saturating_add(1);
+        *self = Self::build(document, version, self.seed, (rebuilds, unsent));
     }
 
     /// The hashes of the changes that no other follows: the version of the text, in automerge's terms.
@@ -211,7 +213,9 @@ impl Text {
         // Nothing but the first change is applied yet, which has the only change of its actor that counts.
         let added = text.ready.add(all.changes);
         debug_assert_eq!(added, Ok(()), "no change that was applied can lose");
-        text.apply_ready();
+        let ready = text.ready.take();
+        text.apply(ready);
+        text.find_text();
         text
     }
 
@@ -231,20 +235,12 @@ impl Text {
         }
     }
 
-    fn apply_ready(&mut self) {
-        let ready = self.ready.take();
-        self.apply(ready);
-        self.find_text();
-    }
-
-    /// Applies changes in one batch, because a call costs automerge time in proportion to the whole document. If it
-    /// fails, halves the batch to find the bad ones, and leaves those out.
+    /// Applies changes in one batch; if that fails, halves it to find the bad ones, and leaves those out.
     fn apply(&mut self, changes: Vec<Change>) {
         let mut batches = alloc::vec![changes];
-        while let Some(mut batch) = batches.pop().filter(|batch| !batch.is_empty()) {
+        while let Some(mut batch) = batches.pop() {
             let before = self.doc.clone();
-            let outcome = catch_unwind(AssertUnwindSafe(|| self.doc.apply_changes(batch.clone())));
-            if matches!(outcome, Ok(Ok(()))) {
+            if try_apply(&mut self.doc, batch.clone()) {
                 continue;
             }
             self.doc = before;
@@ -320,6 +316,18 @@ pub struct SpliceText {
     pub delete: usize,
     /// How long the text is.
     pub length: usize,
+}
+
+/// One call, because a call costs automerge time in proportion to the whole document. If it says no, the
+/// document may be half-way; automerge has panicked on hostile changes, and that is no reason for us to.
+fn try_apply(doc: &mut AutoCommit, changes: Vec<Change>) -> bool {
+    if changes.is_empty() {
+        return true;
+    }
+    matches!(
+        catch_unwind(AssertUnwindSafe(|| doc.apply_changes(changes))),
+        Ok(Ok(()))
+    )
 }
 
 fn actor(seed: ActorSeed, rebuilds: u32) -> ActorId {
