@@ -1,11 +1,6 @@
 //! Replays real editing histories, as two stores that write one document at the same time.
 #![cfg(feature = "document")]
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "a test"
-)]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -193,10 +188,16 @@ fn load(name: &str) -> Option<Trace> {
 
 #[test]
 fn two_authors_end_with_the_recorded_text() {
-    let Some(trace) = load("friendsforever.json.gz") else {
+    let Some(mut trace) = load("friendsforever.json.gz") else {
         println!("SKIPPED: no editing-traces in MESHWORK_DATA or ../shared/data");
         return;
     };
+    // automerge takes time in proportion to the document for every batch: 10 s of CPU in release, minutes in debug.
+    let whole = !cfg!(debug_assertions);
+    if !whole {
+        println!("SHORTENED: only a release build replays all and compares with the recorded end");
+        trace.txns.truncate(4_000);
+    }
     let authors = replay(&trace, [1, 2]);
     for author in &authors {
         println!(
@@ -209,7 +210,15 @@ fn two_authors_end_with_the_recorded_text() {
             (0, 0)
         );
     }
-    assert_eq!(authors[0].object, authors[1].object);
-    assert_eq!(authors[0].text.text(), authors[1].text.text());
-    assert_eq!(authors[0].text.text(), trace.end);
+    let [first, second] = &authors;
+    assert_eq!(first.object, second.object);
+    assert_eq!(first.text.text(), second.text.text());
+    let seed = ActorSeed::new(ReplicaId::from_bytes([3; 8]), 1);
+    let reader = Text::open(
+        first.object.as_document().unwrap(),
+        first.object.version(),
+        seed,
+    );
+    assert_eq!(reader.text(), first.text.text(), "read in one batch");
+    assert_eq!(whole, first.text.text() == trace.end);
 }

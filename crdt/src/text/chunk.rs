@@ -21,8 +21,13 @@ pub(crate) fn parse(mut chunk: &[u8]) -> Option<Vec<Change>> {
     let mut changes = Vec::new();
     while !chunk.is_empty() {
         let (change, rest) = split_change(chunk)?;
-        // automerge checks the checksum and every operation. It has panicked on hostile bytes before.
-        changes.push(catch_unwind(|| Change::try_from(change)).ok()?.ok()?);
+        // automerge checks every operation, and has panicked on hostile bytes before. It does not check the checksum,
+        // which is the start of the hash.
+        let parsed = catch_unwind(|| Change::try_from(change)).ok()?.ok()?;
+        if change.get(MAGIC.len()..MAGIC.len() + 4)? != parsed.hash().0.get(..4)? {
+            return None;
+        }
+        changes.push(parsed);
         chunk = rest;
     }
     Some(changes)
@@ -127,4 +132,43 @@ fn leb128(left: &mut &[u8]) -> Option<(u64, u32)> {
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A change of an actor with a one-byte id, with one column.
+    fn content(column: u8, data: &[u8]) -> Vec<u8> {
+        let length = u8::try_from(data.len()).unwrap();
+        let head = [0, 1, 9, 1, 1, 0, 0, 0, 1, column, length];
+        [&head[..], data].concat()
+    }
+
+    #[test]
+    fn columns_that_unroll_without_bound_are_refused() {
+        // A run of 2^40 equal values; a run of 2 that are 2^40; 2^40 nulls.
+        let huge = [0x80, 0x80, 0x80, 0x80, 0x80, 0x20];
+        let run = [&huge[..], &[1]].concat();
+        assert!(!is_bounded(&content(66, &run)));
+        assert!(!is_bounded(&content(112, &run)));
+        assert!(!is_bounded(&content(112, &[&[2][..], &huge].concat())));
+        assert!(!is_bounded(&content(66, &[&[0][..], &huge].concat())));
+        assert!(!is_bounded(&content(66, &[2])), "a value is missing");
+        assert!(is_bounded(&content(66, &[50, 1, 0x7e, 1, 2, 0, 5])));
+        assert!(is_bounded(&content(112, &[2, 3])));
+        assert!(!is_bounded(&content(66, &[50, 1])[..12]), "cut short");
+    }
+
+    #[test]
+    fn signed_numbers_are_read_as_automerge_writes_them() {
+        for (bytes, number) in [
+            (&[0x7f][..], -1),
+            (&[0x40], -64),
+            (&[0x3f], 63),
+            (&[0x80, 0x7f], -128),
+        ] {
+            assert_eq!(signed(&mut &*bytes), Some(number));
+        }
+    }
 }
