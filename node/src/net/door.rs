@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::driver::{Driver, Stage, now_s};
-use super::event::{Class, DownReason, NetEvent};
+use super::event::{Class, DialFailure, DownReason, NetEvent};
 use super::handshake::{FailHandshake, Framed, greet, hear};
 use super::join;
 use super::link::{Lanes, Link, LinkHandle, LinkPeer};
@@ -143,8 +143,12 @@ impl Driver {
         let (welcome, lanes) = match answer {
             Ok(answer) => *answer,
             Err(error) => {
-                if let FailHandshake::Refused(reason) = error {
-                    self.on_refused(peer, remote, reason);
+                match error {
+                    FailHandshake::Refused(reason) => self.on_refused(peer, remote, reason),
+                    error => {
+                        tracing::debug!(peer = %peer, %error, "no welcome");
+                        self.count_dial_failure(peer, DialFailure::Unreachable);
+                    }
                 }
                 self.drop_conn(id);
                 return;

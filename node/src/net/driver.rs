@@ -2,7 +2,8 @@
 //! [`door`](super::door).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -122,12 +123,7 @@ impl Driver {
                 .listen_on(multiaddr(address))
                 .map_err(|error| StartNet::Listen {
                     address,
-                    source: match error {
-                        TransportError::Other(source) => source,
-                        TransportError::MultiaddrNotSupported(_) => {
-                            std::io::ErrorKind::Unsupported.into()
-                        }
-                    },
+                    source: why_not(address, error),
                 })?;
         }
         let (reports, reported) = mpsc::channel(REPORTS_MAX);
@@ -390,16 +386,20 @@ impl Driver {
     }
 
     fn dial_failed(&mut self, peer: NodeId, id: ConnectionId, reason: DialFailure) {
-        add(&self.shared.counters.dials_failed, 1);
-        self.shared
-            .events
-            .offer(NetEvent::DialFailed { peer, reason });
+        self.count_dial_failure(peer, reason);
         if let Some(entry) = self.peers.get_mut(&peer)
             && entry.dial == Dial::Under(id)
         {
             entry.dial = Dial::Idle;
             self.dial_later(peer);
         }
+    }
+
+    pub(super) fn count_dial_failure(&self, peer: NodeId, reason: DialFailure) {
+        add(&self.shared.counters.dials_failed, 1);
+        self.shared
+            .events
+            .offer(NetEvent::DialFailed { peer, reason });
     }
 
     /// Looks again at the peers of which something else is desired now.
@@ -632,6 +632,15 @@ pub(super) fn swarm(keypair: &Keypair, limits: &NetLimits, role: Role) -> Swarm<
 pub(super) fn now_s() -> u64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     now.map_or(0, |now| now.as_secs())
+}
+
+/// Asks the system itself: libp2p wraps its answer in ways that hide the kind.
+fn why_not(address: SocketAddr, error: TransportError<io::Error>) -> io::Error {
+    match (UdpSocket::bind(address), error) {
+        (Err(refused), _) => refused,
+        (Ok(_), TransportError::Other(error)) => error,
+        (Ok(_), TransportError::MultiaddrNotSupported(_)) => io::ErrorKind::Unsupported.into(),
+    }
 }
 
 fn far_away() -> Instant {

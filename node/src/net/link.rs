@@ -274,10 +274,12 @@ impl Link {
                 reason.ok().and_then(|reason| *reason).unwrap_or(DownReason::Shutdown)
             }
         };
-        if matches!(
+        // A peer that closes has sent all it had, but its streams end one by one.
+        let orderly = matches!(
             reason,
-            DownReason::Shutdown | DownReason::Idle | DownReason::Expired
-        ) {
+            DownReason::Closed | DownReason::Shutdown | DownReason::Idle | DownReason::Expired
+        );
+        if orderly {
             self.drain(readers, writers).await;
         }
         reason
