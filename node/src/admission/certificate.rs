@@ -442,7 +442,7 @@ impl Credential {
 }
 
 /// Whether a name can be shown in a terminal or a log line as it is.
-pub(super) fn name_is_fit(name: &str) -> bool {
+pub(crate) fn name_is_fit(name: &str) -> bool {
     (1..=NAME_BYTES_MAX).contains(&name.len()) && !name.chars().any(char::is_control)
 }
 

@@ -13,6 +13,7 @@ mod invites;
 mod keypair;
 mod ticket;
 
+pub(crate) use certificate::name_is_fit;
 pub use certificate::{
     Certificate, CertificateRequest, Credential, DecodeCredential, IssueCredential, Issuer,
     MAY_ADMIT, MeshId, RejectCredential,

@@ -145,7 +145,7 @@ impl Driver {
             Err(error) => {
                 match error {
                     FailHandshake::Refused(reason) => self.on_refused(peer, remote, reason),
-                    error => {
+                    FailHandshake::Malformed(_) | FailHandshake::Io(_) | FailHandshake::Timeout => {
                         tracing::debug!(peer = %peer, %error, "no welcome");
                         self.count_dial_failure(peer, DialFailure::Unreachable);
                     }
@@ -290,6 +290,7 @@ impl Driver {
         let (handle, link) = LinkHandle::new(id, &self.shared, peer);
         let entry = self.peer_mut(node);
         entry.linked_at = Some(Instant::now());
+        entry.used = (0, Instant::now());
         let earlier = entry.link.replace(handle);
         if let Some(earlier) = &earlier {
             earlier.end(DownReason::Replaced);

@@ -11,23 +11,21 @@ use futures::StreamExt;
 use libp2p::core::ConnectedPoint;
 use libp2p::core::transport::TransportError;
 use libp2p::core::upgrade::Version;
-use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
-use libp2p::swarm::{ConnectionId, DialError, SwarmEvent};
+use libp2p::swarm::{ConnectionId, SwarmEvent};
 use libp2p::{PeerId, Stream, Swarm, SwarmBuilder, quic};
 use meshwork_membership::NodeId;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use super::address::{identity, multiaddr, node_id, peer_id, socket_address};
+use super::address::{identity, multiaddr, node_id, socket_address};
 use super::behaviour::{Protocol, Role, StreamEvent, Streams};
 use super::config::{NetConfig, NetLimits};
-use super::dialing::{Backoff, Jitter};
+use super::dialing::{Backoff, Dial, Jitter, Peer};
 use super::door::Report;
-use super::event::{Class, DialFailure, DownReason, NetEvent};
+use super::event::{Class, DownReason, NetEvent};
 use super::handle::StartNet;
 use super::handshake::Framed;
-use super::link::LinkHandle;
 use super::refusal::RefuseReason;
 use super::shared::Shared;
 use super::stats::add;
@@ -45,8 +43,8 @@ pub(super) struct Driver {
     pub(super) tasks: JoinSet<()>,
     pub(super) reports: mpsc::Sender<Report>,
     reported: mpsc::Receiver<Report>,
-    timers: BTreeSet<(Instant, Timer)>,
-    jitter: Jitter,
+    pub(super) timers: BTreeSet<(Instant, Timer)>,
+    pub(super) jitter: Jitter,
 }
 
 /// One established connection.
@@ -72,31 +70,9 @@ pub(super) enum Stage {
     Member(Option<mpsc::Sender<(Class, Stream)>>),
 }
 
-/// What is known of a peer that is wanted or linked.
-#[derive(Debug)]
-pub(super) struct Peer {
-    pub(super) link: Option<LinkHandle>,
-    pub(super) backoff: Backoff,
-    pub(super) linked_at: Option<Instant>,
-    /// Payload frames at the last look, and when they last changed.
-    used: (u64, Instant),
-    dial: Dial,
-}
-
-/// Whether a peer is being dialled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Dial {
-    /// Not now.
-    Idle,
-    /// At this time.
-    At(Instant),
-    /// By this connection, not yet established or not yet greeted.
-    Under(ConnectionId),
-}
-
 /// What to look at later. Stale ones find nothing to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Timer {
+pub(super) enum Timer {
     Dial(NodeId),
     Handshake(ConnectionId),
     Sweep,
@@ -367,41 +343,6 @@ impl Driver {
         }
     }
 
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "the enum is foreign and may grow"
-    )]
-    fn on_dial_error(&mut self, id: ConnectionId, peer_id: Option<PeerId>, error: &DialError) {
-        let Some(peer) = peer_id.as_ref().and_then(node_id) else {
-            return;
-        };
-        let reason = match error {
-            DialError::WrongPeerId { obtained, .. } => DialFailure::WrongPeer {
-                found: node_id(obtained),
-            },
-            _ => DialFailure::Unreachable,
-        };
-        tracing::debug!(peer = %peer, %error, "dial failed");
-        self.dial_failed(peer, id, reason);
-    }
-
-    fn dial_failed(&mut self, peer: NodeId, id: ConnectionId, reason: DialFailure) {
-        self.count_dial_failure(peer, reason);
-        if let Some(entry) = self.peers.get_mut(&peer)
-            && entry.dial == Dial::Under(id)
-        {
-            entry.dial = Dial::Idle;
-            self.dial_later(peer);
-        }
-    }
-
-    pub(super) fn count_dial_failure(&self, peer: NodeId, reason: DialFailure) {
-        add(&self.shared.counters.dials_failed, 1);
-        self.shared
-            .events
-            .offer(NetEvent::DialFailed { peer, reason });
-    }
-
     /// Looks again at the peers of which something else is desired now.
     fn on_desired(&mut self) {
         let (fresh, cut) = {
@@ -436,93 +377,11 @@ impl Driver {
         ids.into_iter().for_each(|id| self.drop_conn(id));
     }
 
-    /// Where to dial a peer: `None` when it is not wanted, cut, or at no known address.
-    fn wanted_addresses(&self, peer: NodeId) -> Option<Vec<SocketAddr>> {
-        let desired = self.shared.desired();
-        let wanted = desired.wanted.contains(&peer) && !desired.cut.contains(&peer);
-        wanted
-            .then(|| desired.addresses.get(&peer).cloned())
-            .flatten()
-    }
-
-    pub(super) fn peer_mut(&mut self, peer: NodeId) -> &mut Peer {
-        let min = self.shared.limits.backoff_min;
-        self.peers.entry(peer).or_insert_with(|| Peer {
-            link: None,
-            backoff: Backoff::new(min),
-            linked_at: None,
-            used: (0, Instant::now()),
-            dial: Dial::Idle,
-        })
-    }
-
-    /// Waits longest before the next dial.
-    pub(super) fn slow_down(&mut self, peer: NodeId) {
-        let max = self.shared.limits.backoff_max;
-        self.peer_mut(peer).backoff.slow_down(max);
-    }
-
-    /// Plans the next dial, when the peer is wanted and has no link.
-    pub(super) fn dial_later(&mut self, peer: NodeId) {
-        let max = self.shared.limits.backoff_max;
-        let Some(entry) = self.peers.get_mut(&peer) else {
-            return;
-        };
-        let wait = entry.backoff.wait(max, &mut self.jitter);
-        if entry.dial == Dial::Idle && entry.link.is_none() {
-            self.dial_at(peer, Instant::now() + wait);
-        }
-    }
-
-    fn dial_at(&mut self, peer: NodeId, at: Instant) {
-        self.peer_mut(peer).dial = Dial::At(at);
-        self.timers.insert((at, Timer::Dial(peer)));
-    }
-
-    fn dial(&mut self, peer: NodeId) {
-        let Some(entry) = self.peers.get_mut(&peer) else {
-            return;
-        };
-        entry.dial = Dial::Idle;
-        if entry.link.is_some() || peer == self.me {
-            return;
-        }
-        let Some(addresses) = self.wanted_addresses(peer) else {
-            return;
-        };
-        let Some(peer_id) = peer_id(peer) else {
-            self.shared.events.offer(NetEvent::DialFailed {
-                peer,
-                reason: DialFailure::NotAKey,
-            });
-            return;
-        };
-        let options = DialOpts::peer_id(peer_id)
-            .condition(PeerCondition::Always)
-            .addresses(addresses.into_iter().map(multiaddr).collect())
-            .build();
-        let id = options.connection_id();
-        self.peer_mut(peer).dial = Dial::Under(id);
-        add(&self.shared.counters.dials, 1);
-        if let Err(error) = self.swarm.dial(options) {
-            tracing::debug!(peer = %peer, %error, "dial refused");
-            self.dial_failed(peer, id, DialFailure::Unreachable);
-        }
-    }
-
     /// The connection by which we greet a peer at this moment.
     pub(super) fn greeting(&self, peer: NodeId) -> bool {
         self.conns
             .values()
             .any(|conn| conn.peer == peer && matches!(conn.stage, Stage::Greeting))
-    }
-
-    /// Notes that a dial has led to a link, or to a refusal.
-    pub(super) fn dial_done(&mut self, peer: NodeId, id: ConnectionId) {
-        let entry = self.peer_mut(peer);
-        if entry.dial == Dial::Under(id) {
-            entry.dial = Dial::Idle;
-        }
     }
 
     fn set_timer(&mut self, wait: Duration, timer: Timer) {
@@ -586,21 +445,6 @@ impl Driver {
             peer.link.is_some() || peer.dial != Dial::Idle || wanted.contains(id)
         });
     }
-
-    /// Plans to dial again after a link ended; at once when it had lasted.
-    pub(super) fn on_link_ended(&mut self, peer: NodeId, id: ConnectionId) {
-        let min = self.shared.limits.backoff_min;
-        if let Some(entry) = self.peers.get_mut(&peer)
-            && entry.link.as_ref().is_some_and(|link| link.conn == id)
-        {
-            entry.link = None;
-            if entry.linked_at.is_some_and(|at| at.elapsed() > LASTING) {
-                entry.backoff = Backoff::new(min);
-            }
-            self.dial_later(peer);
-        }
-        self.drop_conn(id);
-    }
 }
 
 /// A swarm with our transport and behaviour.
@@ -662,7 +506,5 @@ const SWEEP_EVERY: Duration = Duration::from_secs(1);
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 /// A QUIC handshake that takes longer is not going to succeed.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
-/// A link that lived this long ended for a reason of its own, not because of what made the last one end.
-const LASTING: Duration = Duration::from_secs(1);
 /// Streams of one peer at a time; a link has three.
 const STREAMS_MAX: u32 = 8;

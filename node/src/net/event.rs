@@ -70,7 +70,7 @@ pub enum NetEvent {
         secret: TicketSecret,
         /// Who it is, proved by the transport.
         subject: NodeId,
-        /// The name it would like. Anything: check before showing it.
+        /// The name it would like: 1 to 64 bytes without control characters.
         name: String,
         /// Where the answer goes; dropping it refuses as unavailable. Answer within the handshake timeout.
         answer: oneshot::Sender<JoinAnswer>,

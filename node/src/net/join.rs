@@ -21,7 +21,9 @@ use super::shared::Shared;
 use super::wire::{
     DecodeFrame, JOIN_BYTES_MAX, JoinMessage, Kind, decode_join_answer, encode_join_answer,
 };
-use crate::admission::{Credential, Keypair, MeshId, RefuseTicket, RejectCredential, Ticket};
+use crate::admission::{
+    Credential, Keypair, MeshId, RefuseTicket, RejectCredential, Ticket, name_is_fit,
+};
 
 /// What a ticket brought.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +44,9 @@ pub struct Joined {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum JoinMesh {
+    /// The name has no bytes, more than 64, or control characters. The caller's mistake.
+    #[error("a name has 1 to 64 bytes and no control characters")]
+    Name,
     /// The ticket's inviter can be reached nowhere: its id is no key, or the ticket has no address.
     #[error("the ticket names no place to go")]
     Nowhere,
@@ -91,6 +96,9 @@ pub async fn join_mesh(
     name: &str,
     deadline: Duration,
 ) -> Result<Joined, JoinMesh> {
+    if !name_is_fit(name) {
+        return Err(JoinMesh::Name);
+    }
     let mut swarm = swarm(keypair, &NetLimits::default(), Role::Joiner);
     let asked = timeout(deadline, ask(&mut swarm, ticket, name)).await;
     let grant = asked

@@ -43,6 +43,8 @@ pub(super) struct Pulse {
     heard: AtomicU64,
     /// Counts payload frames sent and taken.
     used: AtomicU64,
+    /// Frames that arrived and wait for the application.
+    waiting: AtomicU64,
     lanes: [LaneControl; 3],
 }
 
@@ -132,7 +134,8 @@ pub(super) struct LinkPeer {
 }
 
 impl Pulse {
-    /// Whether the peer answers a ping within `patience`.
+    /// Whether the peer answers a ping within `patience`. A link that this node's own application holds up counts as alive:
+    /// the answer may be behind what is not yet taken.
     pub(super) async fn is_alive(&self, patience: Duration) -> bool {
         let before = self.heard.load(Ordering::Relaxed);
         self.request_ping(Class::Gossip);
@@ -141,7 +144,7 @@ impl Pulse {
                 tokio::time::sleep(patience / 64).await;
             }
         };
-        timeout(patience, heard).await.is_ok()
+        timeout(patience, heard).await.is_ok() || self.waiting.load(Ordering::Relaxed) > 0
     }
 
     /// Payload frames so far, in both directions.
@@ -274,28 +277,51 @@ impl Link {
                 reason.ok().and_then(|reason| *reason).unwrap_or(DownReason::Shutdown)
             }
         };
-        // A peer that closes has sent all it had, but its streams end one by one.
-        let orderly = matches!(
-            reason,
-            DownReason::Closed | DownReason::Shutdown | DownReason::Idle | DownReason::Expired
-        );
-        if orderly {
-            self.drain(readers, writers).await;
+        match reason {
+            DownReason::Closed => self.drain(Last::Reading, readers, writers).await,
+            DownReason::Shutdown | DownReason::Idle | DownReason::Expired => {
+                self.drain(Last::Writing, readers, writers).await;
+            }
+            DownReason::Lost
+            | DownReason::NotReading
+            | DownReason::TooLarge { .. }
+            | DownReason::Violation
+            | DownReason::RefusedByPeer(_)
+            | DownReason::Replaced
+            | DownReason::Cut => {}
         }
         reason
     }
 
-    /// Lets what is queued go out, and waits until the peer has closed its side in turn.
-    async fn drain(&self, mut readers: JoinSet<DownReason>, mut writers: JoinSet<DownReason>) {
-        self.shared.close_route(self.peer);
+    /// Ends the streams in order. The closing side sends what is queued and then hears the other out; the other takes
+    /// what is still on its way on all streams before it closes its own, which tells the first that all has arrived.
+    async fn drain(
+        &self,
+        last: Last,
+        mut readers: JoinSet<DownReason>,
+        mut writers: JoinSet<DownReason>,
+    ) {
         let drained = async {
+            if last == Last::Reading {
+                while readers.join_next().await.is_some() {}
+            }
+            self.shared.close_route(self.peer);
             while writers.join_next().await.is_some() {}
             while readers.join_next().await.is_some() {}
         };
         if timeout(LAST_WORDS_TIMEOUT, drained).await.is_err() {
-            tracing::debug!(peer = %self.peer, "queued frames may not have arrived");
+            tracing::debug!(peer = %self.peer, "frames may have been lost at the end");
         }
     }
+}
+
+/// What a side of a link that ends in order does first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Last {
+    /// The peer closed.
+    Reading,
+    /// This node closes.
+    Writing,
 }
 
 impl Drop for Link {
@@ -351,10 +377,11 @@ impl LaneTask {
         add(&counters.frames_in, 1);
         add(&counters.bytes_in, bytes.len() + super::wire::Header::BYTES);
         self.pulse.used.fetch_add(1, Ordering::Relaxed);
-        self.shared
-            .events
-            .send_frame(self.peer, self.class, bytes)
-            .await
+        self.pulse.waiting.fetch_add(1, Ordering::Relaxed);
+        let events = &self.shared.events;
+        let taken = events.send_frame(self.peer, self.class, bytes).await;
+        self.pulse.waiting.fetch_sub(1, Ordering::Relaxed);
+        taken
     }
 
     /// Ends well when the route is closed and everything queued is sent.

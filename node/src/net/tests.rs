@@ -1,5 +1,10 @@
 //! Real sockets on loopback. Waiting is always for an event, with a deadline.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a test picks the events that it waits for"
+)]
+
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -13,6 +18,10 @@ use libp2p::{Stream, Swarm};
 use meshwork_membership::NodeId;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+
+mod hostile;
+mod joining;
+mod strangers;
 
 use super::behaviour::{Protocol, Role, StreamEvent, Streams};
 use super::driver::swarm;
@@ -287,161 +296,6 @@ async fn simultaneous_dials_end_in_one_link() {
     assert_eq!(a.wait(only_frame).await, "two");
 }
 
-#[tokio::test]
-async fn node_of_another_mesh_is_refused_and_learns_only_that() {
-    let mut home = Node::member(1).await;
-    let (mesh, keypair) = (key(101), key(2));
-    let mut other = config(2, 2);
-    (other.credential, other.mesh) = (certify(&mesh, &keypair, None), mesh.mesh_id());
-    let mut other = Node::start(other).await;
-    other.reach(&home);
-    assert_eq!(
-        other.refused_by_peer().await,
-        (home.id, RefuseReason::OtherMesh)
-    );
-    assert_eq!(
-        home.refused_peer().await,
-        (other.id, RefuseReason::OtherMesh)
-    );
-    assert!(home.net.connected().is_empty());
-    assert_eq!(home.net.stats().refused[0].0, RefuseReason::OtherMesh);
-
-    let hello = Hello {
-        version_min: VERSION,
-        version_max: VERSION,
-        instance: 1,
-        credential: certify(&mesh, &key(3), None),
-    };
-    let (raw, mut stream) = Raw::open(&key(3), &home, GOSSIP).await;
-    let raw = raw.drive();
-    let mut said = framed(Kind::Hello, &hello.encode());
-    said.extend(framed(Kind::Payload, b"let me in anyway"));
-    stream.write_all(&said).await.unwrap();
-    stream.flush().await.unwrap();
-    let refusal = Reply::Refused(RefuseReason::OtherMesh).encode();
-    assert_eq!(rest_of(&mut stream).await, framed(Kind::Reply, &refusal));
-    raw.abort();
-}
-
-#[tokio::test]
-async fn expired_or_anothers_credential_is_refused() {
-    let mut home = Node::member(1).await;
-    let refusals = [
-        (certify(&key(100), &key(3), Some(2)), RefuseReason::Expired),
-        (
-            certify(&key(100), &key(4), None),
-            RefuseReason::BadCredential,
-        ),
-    ];
-    for (credential, reason) in refusals {
-        let (raw, mut stream) = Raw::open(&key(3), &home, GOSSIP).await;
-        let raw = raw.drive();
-        let hello = Hello {
-            version_min: 1,
-            version_max: 9,
-            instance: 1,
-            credential,
-        };
-        stream
-            .write_all(&framed(Kind::Hello, &hello.encode()))
-            .await
-            .unwrap();
-        stream.flush().await.unwrap();
-        let refusal = Reply::Refused(reason).encode();
-        assert_eq!(rest_of(&mut stream).await, framed(Kind::Reply, &refusal));
-        assert_eq!(home.refused_peer().await, (key(3).node_id(), reason));
-        raw.abort();
-    }
-}
-
-#[tokio::test]
-async fn garbage_instead_of_a_hello_is_refused() {
-    let mut home = Node::member(1).await;
-    let frames = [
-        (vec![0xff; 64], RefuseReason::Malformed),
-        (framed(Kind::Payload, b"hi"), RefuseReason::Malformed),
-        (
-            framed(Kind::Hello, &[1, 0, 1, 0, 0xff]),
-            RefuseReason::Malformed,
-        ),
-        (
-            Header {
-                kind: Kind::Hello,
-                bytes: u32::MAX,
-            }
-            .encode()
-            .to_vec(),
-            RefuseReason::Malformed,
-        ),
-        (
-            framed(Kind::Hello, &[2, 0, 9, 0, 1, 2, 3]),
-            RefuseReason::Version,
-        ),
-    ];
-    for (said, reason) in frames {
-        let (raw, mut stream) = Raw::open(&key(3), &home, GOSSIP).await;
-        let raw = raw.drive();
-        stream.write_all(&said).await.unwrap();
-        stream.flush().await.unwrap();
-        let refusal = Reply::Refused(reason).encode();
-        assert_eq!(rest_of(&mut stream).await, framed(Kind::Reply, &refusal));
-        assert_eq!(home.refused_peer().await, (key(3).node_id(), reason));
-        raw.abort();
-    }
-}
-
-#[tokio::test]
-async fn silent_and_dribbling_strangers_are_dropped_in_time() {
-    let mut slow = config(1, 1);
-    slow.limits.handshake_timeout = Duration::from_millis(300);
-    let mut home = Node::start(slow).await;
-    let (raw, mut stream) = Raw::open(&key(3), &home, GOSSIP).await;
-    let raw = raw.drive();
-    let header = Header {
-        kind: Kind::Hello,
-        bytes: 200,
-    }
-    .encode();
-    stream.write_all(&header[..2]).await.unwrap();
-    stream.flush().await.unwrap();
-    assert_eq!(
-        home.refused_peer().await,
-        (key(3).node_id(), RefuseReason::Timeout)
-    );
-    assert!(rest_of(&mut stream).await.is_empty());
-    raw.abort();
-}
-
-#[tokio::test]
-async fn oldest_stranger_makes_room_for_the_next() {
-    let mut crowded = config(1, 1);
-    crowded.limits.handshakes_max = 4;
-    let home = Node::start(crowded).await;
-    let mut strangers = Vec::new();
-    for seed in 10..16 {
-        let (raw, mut stream) = Raw::open(&key(seed), &home, GOSSIP).await;
-        stream
-            .write_all(
-                &Header {
-                    kind: Kind::Hello,
-                    bytes: 100,
-                }
-                .encode()[..3],
-            )
-            .await
-            .unwrap();
-        stream.flush().await.unwrap();
-        strangers.push((raw.drive(), stream));
-    }
-    let mut ended = Vec::new();
-    for (_, stream) in &mut strangers[..2] {
-        ended.push(rest_of(stream).await);
-    }
-    assert_eq!(ended, [Vec::new(), Vec::new()]);
-    assert_eq!(home.net.stats().handshakes_dropped, 2);
-    strangers.iter().for_each(|(raw, _)| raw.abort());
-}
-
 /// A member as far as the handshake, by hand; what follows is up to the test.
 async fn raw_member(home: &mut Node, keypair: &Keypair) -> (JoinHandle<()>, Stream) {
     let (mut raw, mut gossip) = Raw::open(keypair, home, GOSSIP).await;
@@ -477,91 +331,6 @@ async fn raw_member(home: &mut Node, keypair: &Keypair) -> (JoinHandle<()>, Stre
     let raw = raw.drive();
     home.up(keypair.node_id()).await;
     (raw, gossip)
-}
-
-#[tokio::test]
-async fn peer_that_opens_too_many_streams_is_dropped() {
-    let mut home = Node::member(1).await;
-    let (mut raw, first) = Raw::open(&key(3), &home, Protocol::Join).await;
-    let (peer, conn) = (address::peer_id(home.id).unwrap(), raw.connection.unwrap());
-    raw.kept.push(first);
-    for _ in 0..2 {
-        raw.swarm.behaviour_mut().open(peer, conn, Protocol::Join);
-        let mut stream = raw.opened(Protocol::Join).await;
-        stream.write_all(&[6]).await.unwrap();
-        stream.flush().await.unwrap();
-        raw.kept.push(stream);
-    }
-    let closed = async {
-        loop {
-            if let SwarmEvent::ConnectionClosed { .. } = raw.swarm.select_next_some().await {
-                return;
-            }
-        }
-    };
-    timeout(DEADLINE, closed)
-        .await
-        .expect("a second stream of the join protocol is one too many");
-    assert!(home.events.try_recv().is_none());
-}
-
-#[tokio::test]
-async fn oversized_frame_drops_the_link_and_says_so() {
-    let mut home = Node::member(1).await;
-    let (raw, mut gossip) = raw_member(&mut home, &key(2)).await;
-    let header = Header {
-        kind: Kind::Payload,
-        bytes: u32::MAX,
-    };
-    gossip.write_all(&header.encode()).await.unwrap();
-    gossip.flush().await.unwrap();
-    assert_eq!(
-        home.down(key(2).node_id()).await,
-        DownReason::TooLarge { bytes: u32::MAX }
-    );
-    raw.abort();
-}
-
-#[tokio::test]
-async fn member_that_talks_nonsense_is_dropped() {
-    let mut home = Node::member(1).await;
-    for said in [framed(Kind::Hello, b"again"), vec![200; 5]] {
-        let (raw, mut gossip) = raw_member(&mut home, &key(2)).await;
-        gossip.write_all(&said).await.unwrap();
-        gossip.flush().await.unwrap();
-        assert_eq!(home.down(key(2).node_id()).await, DownReason::Violation);
-        raw.abort();
-    }
-}
-
-#[tokio::test]
-async fn stream_closed_by_the_member_ends_the_link() {
-    let mut home = Node::member(1).await;
-    let (raw, mut gossip) = raw_member(&mut home, &key(2)).await;
-    gossip.close().await.unwrap();
-    assert_eq!(home.down(key(2).node_id()).await, DownReason::Closed);
-    raw.abort();
-}
-
-#[tokio::test]
-async fn member_that_never_reads_gets_full_and_then_is_dropped() {
-    let mut impatient = config(1, 1);
-    impatient.limits.progress_timeout = Duration::from_millis(500);
-    impatient.limits.queue_bytes_max = 4 << 20;
-    let mut home = Node::start(impatient).await;
-    let (raw, _gossip) = raw_member(&mut home, &key(2)).await;
-    let frame = Bytes::from(vec![0; 1 << 20]);
-    let refused = async {
-        loop {
-            match home.net.send(key(2).node_id(), Class::Bulk, frame.clone()) {
-                Ok(()) => tokio::task::yield_now().await,
-                Err(refused) => return refused,
-            }
-        }
-    };
-    assert_eq!(timeout(DEADLINE, refused).await.unwrap(), SendFrame::Full);
-    assert_eq!(home.down(key(2).node_id()).await, DownReason::NotReading);
-    raw.abort();
 }
 
 #[tokio::test]
@@ -626,18 +395,6 @@ async fn copy_of_a_living_node_is_refused_until_that_dies() {
     );
     first.net.shutdown().await;
     assert_eq!(home.up(copy.id).await, 22);
-}
-
-#[tokio::test]
-async fn copy_takes_the_place_of_a_node_that_no_longer_answers() {
-    let mut home = Node::member(1).await;
-    // The raw member never answers a ping.
-    let (raw, _gossip) = raw_member(&mut home, &key(2)).await;
-    let copy = Node::start(config(2, 22)).await;
-    copy.reach(&home);
-    assert_eq!(home.down(copy.id).await, DownReason::Replaced);
-    assert_eq!(home.up(copy.id).await, 22);
-    raw.abort();
 }
 
 #[tokio::test]
@@ -776,160 +533,21 @@ async fn port_in_use_is_said_with_its_address() {
 }
 
 #[tokio::test]
-async fn node_with_a_worthless_credential_does_not_start() {
-    let mut expired = config(1, 1);
-    expired.credential = certify(&key(100), &key(1), Some(2));
-    assert!(matches!(Net::start(expired), Err(StartNet::Credential(_))));
-}
-
-#[tokio::test]
-async fn shutdown_sends_what_was_queued() {
+async fn shutdown_sends_what_was_queued_in_every_class() {
     let (a, mut b) = pair().await;
-    for number in 0..1_000u32 {
-        a.net
-            .send(
-                b.id,
-                Class::Gossip,
-                Bytes::from(number.to_le_bytes().to_vec()),
-            )
-            .unwrap();
+    for size in [10, 1_000, 1 << 20] {
+        for class in Class::ALL {
+            a.net.send(b.id, class, Bytes::from(vec![7; size])).unwrap();
+        }
     }
     let (id, net) = (a.id, a.net.clone());
     drop(a);
     let closing = tokio::spawn(async move { net.shutdown().await });
-    for number in 0..1_000u32 {
-        assert_eq!(b.frame().await.2, number.to_le_bytes()[..]);
+    let mut bytes = 0;
+    for _ in 0..9 {
+        bytes += b.frame().await.2.len();
     }
+    assert_eq!(bytes, 3 * (10 + 1_000 + (1 << 20)));
     assert_eq!(b.down(id).await, DownReason::Closed);
     timeout(DEADLINE, closing).await.unwrap().unwrap();
-}
-
-/// An inviter that answers tickets from its book, in a task.
-async fn inviter() -> (Ticket, JoinHandle<()>) {
-    let mut home = Node::member(1).await;
-    let (secret, mut book) = (TicketSecret::from_bytes([5; 32]), Invites::default());
-    let id = TicketId::from_bytes([1; 16]);
-    book.issue(id, &secret, 10, FAR_FUTURE_S).unwrap();
-    book.issue(TicketId::from_bytes([2; 16]), &secret, 10, 20)
-        .unwrap();
-    let ticket = Ticket {
-        mesh_name: "home".into(),
-        mesh: key(100).mesh_id(),
-        inviter: home.id,
-        addresses: vec![home.addr],
-        id,
-        secret,
-        expires_s: FAR_FUTURE_S,
-    };
-    let own = certify(&key(100), &key(1), None);
-    let serve = async move {
-        while let Some(event) = home.events.recv().await {
-            if let NetEvent::JoinRequest {
-                ticket,
-                secret,
-                subject,
-                name,
-                answer,
-            } = event
-            {
-                let grant = book
-                    .redeem(ticket, &secret, subject, 1_000)
-                    .map(|redeemed| {
-                        let (issued_s, expires_s, roles) = (1_000, None, 0);
-                        let request = CertificateRequest {
-                            subject,
-                            name,
-                            issued_s,
-                            expires_s,
-                            roles,
-                        };
-                        let credential = redeemed.stored().certify(&key(1), &own, request).unwrap();
-                        JoinGrant {
-                            credential,
-                            mesh_name: "home".into(),
-                        }
-                    });
-                answer.send(grant).unwrap();
-            }
-        }
-    };
-    (ticket, tokio::spawn(serve))
-}
-
-#[tokio::test]
-async fn ticket_brings_a_credential_once() {
-    let (ticket, serving) = inviter().await;
-    let joined = join_mesh(&key(2), &ticket, "laptop", DEADLINE)
-        .await
-        .unwrap();
-    assert_eq!(
-        (joined.mesh_name.as_str(), joined.inviter),
-        ("home", ticket.inviter)
-    );
-    assert_eq!(joined.credential.leaf().unwrap().name(), "laptop");
-    let mut member = config(2, 2);
-    member.credential = joined.credential;
-    let mut member = Node::start(member).await;
-    member
-        .net
-        .set_addresses(ticket.inviter, ticket.addresses.clone());
-    member.net.want(ticket.inviter);
-    member.up(ticket.inviter).await;
-    let used = join_mesh(&key(3), &ticket, "second", DEADLINE).await;
-    assert!(
-        matches!(used, Err(JoinMesh::Refused(RefuseTicket::Used))),
-        "{used:?}"
-    );
-    serving.abort();
-}
-
-#[tokio::test]
-async fn bad_tickets_are_refused_by_name() {
-    let (ticket, serving) = inviter().await;
-    let mut wrong = ticket.clone();
-    wrong.secret = TicketSecret::from_bytes([6; 32]);
-    let mut expired = ticket.clone();
-    expired.id = TicketId::from_bytes([2; 16]);
-    let mut unknown = ticket.clone();
-    unknown.id = TicketId::from_bytes([3; 16]);
-    let refusals = [
-        (wrong, RefuseTicket::WrongSecret),
-        (expired, RefuseTicket::Expired),
-        (unknown, RefuseTicket::Unknown),
-    ];
-    for (ticket, expected) in refusals {
-        match join_mesh(&key(2), &ticket, "n", DEADLINE).await {
-            Err(JoinMesh::Refused(refusal)) => assert_eq!(refusal, expected),
-            other => panic!("{other:?}"),
-        }
-    }
-    let mut nowhere = ticket.clone();
-    nowhere.addresses.clear();
-    assert!(matches!(
-        join_mesh(&key(2), &nowhere, "n", DEADLINE).await,
-        Err(JoinMesh::Nowhere)
-    ));
-    let mut impostor = ticket;
-    impostor.inviter = key(9).node_id();
-    let found = Some(key(1).node_id());
-    match join_mesh(&key(2), &impostor, "n", DEADLINE).await {
-        Err(JoinMesh::WrongPeer { found: who }) => assert_eq!(who, found),
-        other => panic!("{other:?}"),
-    }
-    serving.abort();
-}
-
-#[tokio::test]
-async fn garbage_instead_of_a_ticket_is_dropped() {
-    let mut home = Node::member(1).await;
-    let (raw, mut stream) = Raw::open(&key(3), &home, Protocol::Join).await;
-    let raw = raw.drive();
-    stream
-        .write_all(&framed(Kind::Join, &[0xff; 300]))
-        .await
-        .unwrap();
-    stream.flush().await.unwrap();
-    assert!(rest_of(&mut stream).await.is_empty());
-    assert!(home.events.try_recv().is_none());
-    raw.abort();
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::refusal::RefuseReason;
-use crate::admission::{Credential, RefuseTicket, TicketId, TicketSecret};
+use crate::admission::{Credential, RefuseTicket, TicketId, TicketSecret, name_is_fit};
 use crate::net::event::JoinGrant;
 
 /// What a frame is; the first byte of its header.
@@ -76,7 +76,7 @@ pub struct JoinMessage {
     pub ticket: TicketId,
     /// The ticket's secret.
     pub secret: TicketSecret,
-    /// The name that it would like; the inviter decides.
+    /// The name that it would like, fit for a certificate; the inviter decides.
     pub name: String,
 }
 
@@ -244,9 +244,12 @@ impl JoinMessage {
     /// Reads a stranger's request.
     ///
     /// # Errors
-    /// [`DecodeFrame::Malformed`].
+    /// [`DecodeFrame::Malformed`], also for a name that no certificate may bear.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeFrame> {
-        whole(bytes)
+        whole::<Self>(bytes)
+            .ok()
+            .filter(|message| name_is_fit(&message.name))
+            .ok_or(DecodeFrame::Malformed)
     }
 }
 
@@ -355,7 +358,7 @@ mod tests {
                 prop_assert_eq!(Reply::decode(&reply.encode()), Ok(reply));
             }
             if let Ok(message) = JoinMessage::decode(&bytes) {
-                prop_assert!(message.name.len() <= bytes.len());
+                prop_assert!((1..=64).contains(&message.name.len()));
             }
             if let Ok(Ok(grant)) = decode_join_answer(&bytes) {
                 prop_assert!(grant.mesh_name.len() <= bytes.len());
