@@ -551,3 +551,32 @@ async fn shutdown_sends_what_was_queued_in_every_class() {
     assert_eq!(b.down(id).await, DownReason::Closed);
     timeout(DEADLINE, closing).await.unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn unused_link_ends_only_when_nobody_here_wants_it() {
+    let mut careless = config(1, 1);
+    careless.limits.unwanted_idle = Duration::from_millis(100);
+    let (mut a, mut b) = (Node::start(careless).await, Node::member(2).await);
+    a.reach(&b);
+    a.up(b.id).await;
+    b.up(a.id).await;
+    let quiet = timeout(Duration::from_millis(2_500), a.down(b.id)).await;
+    assert!(quiet.is_err(), "a wanted link is kept without traffic");
+    a.net.unwant(b.id);
+    assert_eq!(a.down(b.id).await, DownReason::Idle);
+    assert_eq!(b.down(a.id).await, DownReason::Closed);
+}
+
+#[tokio::test]
+async fn link_ends_when_the_peers_certificate_does() {
+    let mut a = Node::member(1).await;
+    let mut brief = config(2, 2);
+    let expires_s = super::driver::now_s() + 3;
+    brief.credential = certify(&key(100), &key(2), Some(expires_s));
+    let mut b = Node::start(brief).await;
+    b.reach(&a);
+    a.up(b.id).await;
+    b.up(a.id).await;
+    assert_eq!(a.down(b.id).await, DownReason::Expired);
+    assert_eq!(b.refused_by_peer().await, (a.id, RefuseReason::Expired));
+}
