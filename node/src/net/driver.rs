@@ -23,7 +23,7 @@ use super::behaviour::{Protocol, Role, StreamEvent, Streams};
 use super::config::{NetConfig, NetLimits};
 use super::dialing::{Backoff, Dial, Jitter, Peer};
 use super::door::Report;
-use super::event::{Class, DownReason, NetEvent};
+use super::event::{Class, DialFailure, DownReason, NetEvent};
 use super::handle::StartNet;
 use super::handshake::Framed;
 use super::refusal::RefuseReason;
@@ -144,11 +144,15 @@ impl Driver {
         let conns: Vec<_> = self.conns.keys().copied().collect();
         let deadline = sleep_until(Instant::now() + SHUTDOWN_TIMEOUT);
         tokio::pin!(deadline);
-        // Links drain while the swarm still serves their streams; then the connections close.
+        // Links drain while the swarm still serves their streams; then the connections close. Nothing new begins.
         while self.peers.values().any(|peer| peer.link.is_some()) {
             tokio::select! {
                 () = &mut deadline => break,
-                Some(report) = self.reported.recv() => self.on_report(report),
+                Some(report) = self.reported.recv() => {
+                    if let Report::LinkEnded { id, peer } = report {
+                        self.on_link_ended(peer, id);
+                    }
+                }
                 Some(ended) = self.tasks.join_next() => resume(ended),
                 event = self.swarm.select_next_some() => drop(event),
             }
@@ -417,7 +421,19 @@ impl Driver {
                 ..
             })
             | None => {}
-            Some(Conn { peer, remote, .. }) => {
+            Some(Conn {
+                stage: Stage::Opening(_) | Stage::Greeting,
+                peer,
+                ..
+            }) => {
+                self.count_dial_failure(*peer, DialFailure::Unreachable);
+                self.drop_conn(id);
+            }
+            Some(Conn {
+                stage: Stage::Waiting | Stage::Busy,
+                peer,
+                remote,
+            }) => {
                 let (peer, remote) = (*peer, *remote);
                 self.count_refusal(peer, remote, RefuseReason::Timeout);
                 self.drop_conn(id);

@@ -31,7 +31,8 @@ impl Class {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum NetEvent {
-    /// This node can be reached here; for a listener on all interfaces, once for each of them.
+    /// This node can be reached here; for a listener on all interfaces, once for each of them. [`Net::listening`](super::Net::listening)
+    /// knows them all at any time.
     Listening(SocketAddr),
     /// It can no longer be reached here.
     ListeningEnded(SocketAddr),

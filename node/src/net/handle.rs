@@ -175,7 +175,8 @@ impl Net {
         self.shared.counters.snapshot(self.shared.connected().len())
     }
 
-    /// Sends what is queued, closes all links, and waits until every task has ended; about a second at most.
+    /// Sends what is queued, closes all links, and waits until every task has ended; two seconds at most. The system frees the
+    /// ports a little later, when QUIC has drained the closed connections.
     ///
     /// Dropping the future does not call it off. A second call returns when the first is done or at once.
     /// Keep taking events meanwhile, or drop the receiver.
