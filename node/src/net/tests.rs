@@ -580,3 +580,41 @@ async fn link_ends_when_the_peers_certificate_does() {
     assert_eq!(a.down(b.id).await, DownReason::Expired);
     assert_eq!(b.refused_by_peer().await, (a.id, RefuseReason::Expired));
 }
+
+#[tokio::test]
+async fn listener_on_all_interfaces_says_where_it_can_be_reached() {
+    let mut everywhere = config(2, 2);
+    everywhere.listen = vec![SocketAddr::from(([0, 0, 0, 0], 0))];
+    let (mut a, b) = (Node::member(1).await, Node::start(everywhere).await);
+    assert!(!b.addr.ip().is_unspecified() && b.addr.port() != 0);
+    assert!(b.net.listening().contains(&b.addr));
+    a.net.set_addresses(b.id, b.net.listening());
+    a.net.want(b.id);
+    a.up(b.id).await;
+}
+
+#[tokio::test]
+async fn many_nodes_dialling_each_other_end_with_one_link_a_pair() {
+    let mut nodes = Vec::new();
+    for seed in 1..=6 {
+        nodes.push(Node::member(seed).await);
+    }
+    let known: Vec<_> = nodes.iter().map(|node| (node.id, node.addr)).collect();
+    for node in &nodes {
+        for (id, addr) in known.iter().filter(|(id, _)| *id != node.id) {
+            node.net.set_addresses(*id, vec![*addr]);
+            node.net.want(*id);
+        }
+    }
+    for node in &mut nodes {
+        let mut linked = BTreeSet::new();
+        while linked.len() < known.len() - 1 {
+            let peer = node.wait(|event| match event {
+                NetEvent::Up { peer, .. } => Some(peer),
+                NetEvent::Down { peer, reason } => panic!("{peer} down: {reason:?}"),
+                _ => None,
+            });
+            assert!(linked.insert(peer.await), "a second link to one peer");
+        }
+    }
+}
