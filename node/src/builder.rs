@@ -190,6 +190,8 @@ impl Builder {
             id: member.keypair.node_id(),
             mesh_name: member.mesh_name.clone(),
             merges: self.merges,
+            replica,
+            next_session: random_u64()?.into(),
             net,
             stop: CancellationToken::new(),
             ended,

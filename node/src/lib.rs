@@ -6,6 +6,7 @@
 pub mod admission;
 mod builder;
 pub mod core;
+mod document;
 mod driver;
 mod invites;
 mod mesh;
@@ -18,6 +19,7 @@ mod wall;
 mod watch;
 
 pub use builder::{Builder, StartMesh};
+pub use document::TextDocument;
 pub use driver::InviteError;
 pub use mesh::{Ended, Mesh, Options, RequestError};
 pub use namespace::{Counter, CustomValue, Flag, Namespace, Register, Set, ValueError};

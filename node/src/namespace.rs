@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use meshwork_crdt::{CausalContext, Object, Op};
+use meshwork_crdt::{CausalContext, Object, Op, SpliceText};
 use meshwork_sync::{Found, InvalidKey, Key, ReadError, WriteError, Written};
 
+use crate::document::TextDocument;
 use crate::mesh::{Mesh, Options, RequestError};
 
 /// Keys that belong together, with the level and deadline to use for them.
@@ -17,7 +18,7 @@ pub struct Namespace {
 
 /// One key of a namespace, before it is known what its value is.
 #[derive(Clone, Debug)]
-struct Entry {
+pub(crate) struct Entry {
     mesh: Mesh,
     key: Result<Key, InvalidKey>,
     options: Options,
@@ -36,6 +37,9 @@ pub enum ValueError {
     /// The read was not answered.
     #[error(transparent)]
     Read(#[from] RequestError<ReadError>),
+    /// An edit lay outside the text. The caller's mistake; nothing was written.
+    #[error(transparent)]
+    Edit(#[from] SpliceText),
 }
 
 impl Namespace {
@@ -79,6 +83,12 @@ impl Namespace {
         Flag(self.entry(name))
     }
 
+    /// A text that everybody may edit at once.
+    #[must_use]
+    pub fn document(&self, name: &str) -> TextDocument {
+        TextDocument::new(self.entry(name))
+    }
+
     /// A value of the application's own kind; its merge function is registered with
     /// [`Builder::merges`](crate::Builder::merges) under `tag`.
     #[must_use]
@@ -100,14 +110,18 @@ impl Namespace {
 }
 
 impl Entry {
-    async fn write(&self, op: Op) -> Result<Written, ValueError> {
+    pub(crate) const fn mesh(&self) -> &Mesh {
+        &self.mesh
+    }
+
+    pub(crate) async fn write(&self, op: Op) -> Result<Written, ValueError> {
         Ok(self
             .mesh
             .write(self.key.as_ref().map_err(Clone::clone)?, op, self.options)
             .await?)
     }
 
-    async fn read(&self) -> Result<Object, ValueError> {
+    pub(crate) async fn read(&self) -> Result<Object, ValueError> {
         let key = self.key.as_ref().map_err(Clone::clone)?;
         let Found { object, .. } = self
             .mesh

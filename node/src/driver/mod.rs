@@ -4,9 +4,10 @@ mod admit;
 mod run;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use meshwork_crdt::Merges;
+use meshwork_crdt::{ActorSeed, Merges, ReplicaId};
 use meshwork_membership::NodeId;
 use meshwork_sync::{Found, Prefix, Read, ReadError, Write, WriteError, Written};
 use tokio::sync::{oneshot, watch};
@@ -55,9 +56,19 @@ pub(crate) struct Running {
     pub(crate) id: NodeId,
     pub(crate) mesh_name: String,
     pub(crate) merges: Merges,
+    pub(crate) replica: ReplicaId,
+    /// The next editing session; begins at a random number in each process, so that no two share an actor.
+    pub(crate) next_session: AtomicU64,
     pub(crate) net: Net,
     pub(crate) stop: CancellationToken,
     pub(crate) ended: watch::Receiver<Option<Ended>>,
+}
+
+impl Running {
+    /// Who edits a document that is opened now.
+    pub(crate) fn next_actor(&self) -> ActorSeed {
+        ActorSeed::new(self.replica, self.next_session.fetch_add(1, Ordering::Relaxed))
+    }
 }
 
 /// Shared by the driver and all handles.
