@@ -117,6 +117,11 @@ pub(crate) enum Timer {
     Index,
 }
 
+impl Timer {
+    /// The one that sorts behind all others of its time.
+    const LAST: Self = Self::Index;
+}
+
 /// Counters since the start, for metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -225,7 +230,7 @@ impl Replication {
             clock: HybridClock::new(Hlc::default(), drift_ms),
             dots: Dots::new(identity.replica, last_dot),
             journal: Journal::new(),
-            objects: Objects::new(config.object_cache_bytes, limits),
+            objects: Objects::new(config.object_cache_bytes),
             index: Index::new(identity.mesh_key),
             outbox,
             holdings: Holdings::new(identity.node, config.replication_factor, complete),
@@ -274,6 +279,10 @@ impl Replication {
     /// A connection to a peer is up.
     pub fn handle_connected(&mut self, now: Time, peer: NodeId) {
         self.now = now;
+        if self.links.contains_key(&peer) {
+            // The old connection's end was not noticed: what was under way on it is lost.
+            self.handle_disconnected(now, peer);
+        }
         self.links.insert(peer, Link::default());
         self.send_subscription(peer);
         self.compare_where_due();
@@ -348,7 +357,7 @@ impl Replication {
     pub fn handle_stored(&mut self, id: u64) {
         self.journal.stored(id);
         self.outbox.stored(&self.journal);
-        self.objects.evict(&self.journal);
+        self.objects.stored(&self.journal);
         self.deliver = true;
     }
 
@@ -386,11 +395,12 @@ impl Replication {
     /// Does what is due. An extra call does nothing.
     pub fn handle_timeout(&mut self, now: Time) {
         self.now = now;
-        while let Some((at, timer)) = self.timers.first().copied() {
-            if at > now {
-                break;
+        // What is set for this very moment meanwhile waits for the next call: a long job works in pieces.
+        let due: Vec<(Time, Timer)> = self.timers.range(..=(now, Timer::LAST)).copied().collect();
+        for (at, timer) in due {
+            if !self.timers.remove(&(at, timer)) {
+                continue;
             }
-            self.timers.remove(&(at, timer));
             match timer {
                 Timer::Write(id) => self.write_timed_out(id),
                 Timer::Read(id) => self.read_timed_out(id),
@@ -620,7 +630,10 @@ impl Replication {
                 }
                 None
             }
-            ReadStore::Engine { reason } => Some(StoreFailure::Broken { reason }),
+            ReadStore::Engine { reason } => {
+                self.journal.broke(reason.clone());
+                Some(StoreFailure::Broken { reason })
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What waits for the disk: the batch that is open, the batches under way, and the outputs that may leave only after them.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::engine::Output;
 use crate::{Batch, Change, Space, StoreFailure};
@@ -16,7 +16,9 @@ pub(crate) struct Journal {
     /// The first id whose changes are in the open batch: an earlier one than its own after a failure.
     open_first: u64,
     under_way: VecDeque<UnderWay>,
-    held: VecDeque<(u64, Output)>,
+    /// By the batch that they wait for, so that what is durable never waits behind what is not.
+    held: BTreeMap<(u64, u64), Output>,
+    next_held: u64,
     failure: Option<StoreFailure>,
 }
 
@@ -38,7 +40,8 @@ impl Journal {
             open_id: 1,
             open_first: 1,
             under_way: VecDeque::new(),
-            held: VecDeque::new(),
+            held: BTreeMap::new(),
+            next_held: 0,
             failure: None,
         }
     }
@@ -65,7 +68,8 @@ impl Journal {
 
     /// Lets `output` leave once `batch` is durable.
     pub(crate) fn hold_until(&mut self, batch: u64, output: Output) {
-        self.held.push_back((batch, output));
+        self.held.insert((batch, self.next_held), output);
+        self.next_held += 1;
     }
 
     /// Whether `batch` is durable. Batch 0 stands for what was there from the start.
@@ -115,7 +119,14 @@ impl Journal {
             .collect();
         changes.append(&mut self.open.changes);
         self.open.changes = changes;
-        self.failure = Some(failure);
+        if !matches!(self.failure, Some(StoreFailure::Broken { .. })) {
+            self.failure = Some(failure);
+        }
+    }
+
+    /// The store can no longer be believed: nothing more goes down.
+    pub(crate) fn broke(&mut self, reason: String) {
+        self.failure = Some(StoreFailure::Broken { reason });
     }
 
     /// Tries a full disk again; a broken one stays broken.
@@ -131,9 +142,10 @@ impl Journal {
 
     /// The next output whose batch is durable.
     pub(crate) fn release(&mut self) -> Option<Output> {
-        let (batch, _) = self.held.front()?;
-        if self.is_durable(*batch) {
-            self.held.pop_front().map(|(_, output)| output)
+        let first = self.held.first_entry()?;
+        let (batch, _) = *first.key();
+        if self.is_durable(batch) {
+            self.held.pop_first().map(|(_, output)| output)
         } else {
             None
         }
@@ -141,13 +153,10 @@ impl Journal {
 
     /// Takes out the held outputs that `given_up` picks, so that they can be answered with a failure instead.
     pub(crate) fn give_up(&mut self, mut given_up: impl FnMut(&Output) -> bool) -> Vec<Output> {
-        let (out, kept) = self
-            .held
-            .drain(..)
-            .partition(|(_, output)| given_up(output));
-        self.held = kept;
-        let out: VecDeque<(u64, Output)> = out;
-        out.into_iter().map(|(_, output)| output).collect()
+        self.held
+            .extract_if(.., |_, output| given_up(output))
+            .map(|(_, output)| output)
+            .collect()
     }
 }
 
@@ -179,6 +188,32 @@ mod tests {
         assert_eq!(journal.release(), None);
         journal.stored(batch);
         assert_eq!(journal.release(), Some(answer(7)));
+    }
+
+    #[test]
+    fn what_is_durable_leaves_although_the_disk_is_full() {
+        let mut journal = Journal::new();
+        let stuck = journal.put(Space::Meta, vec![1], vec![1]);
+        journal.hold(answer(1));
+        taken(&mut journal);
+        journal.failed(stuck, StoreFailure::Full);
+        journal.hold_until(0, answer(2));
+        assert_eq!(journal.release(), Some(answer(2)));
+        assert_eq!(journal.release(), None);
+    }
+
+    #[test]
+    fn a_broken_store_is_not_made_whole_by_a_full_one() {
+        let mut journal = Journal::new();
+        let id = journal.put(Space::Meta, vec![1], vec![]);
+        taken(&mut journal);
+        journal.broke("EIO".into());
+        journal.failed(id, StoreFailure::Full);
+        journal.retry();
+        assert!(matches!(
+            journal.failure(),
+            Some(StoreFailure::Broken { .. })
+        ));
     }
 
     #[test]

@@ -23,7 +23,8 @@ pub(crate) struct Objects {
     next_use: u64,
     bytes: usize,
     bytes_max: usize,
-    limits: Limits,
+    /// Removed objects by the batch that makes it so: until then the store still shows them.
+    removed: BTreeMap<Position, u64>,
 }
 
 /// One object in memory.
@@ -49,6 +50,8 @@ pub(crate) struct Applied {
     pub(crate) after: [u8; 32],
     /// The batch that makes the state after durable.
     pub(crate) batch: u64,
+    /// What was there before was damaged and is lost.
+    pub(crate) damaged: bool,
 }
 
 impl Applied {
@@ -65,14 +68,14 @@ const WHOLE_BYTES_MAX: usize = 2 << 10;
 const LOG_RECORDS_MAX: u64 = 4_096;
 
 impl Objects {
-    pub(crate) fn new(bytes_max: usize, limits: Limits) -> Self {
+    pub(crate) const fn new(bytes_max: usize) -> Self {
         Self {
             entries: BTreeMap::new(),
             by_use: BTreeMap::new(),
             next_use: 0,
             bytes: 0,
             bytes_max,
-            limits,
+            removed: BTreeMap::new(),
         }
     }
 
@@ -82,10 +85,16 @@ impl Objects {
     pub(crate) fn load(
         &mut self,
         store: &dyn Store,
+        journal: &Journal,
         position: &Position,
     ) -> Result<Option<&Entry>, ReadStore> {
         if !self.entries.contains_key(position) {
-            match read(store, position, &self.limits)? {
+            if self.removed.contains_key(position) {
+                return Ok(None);
+            }
+            // Before the new one comes in, so that it is not the one that leaves.
+            self.evict(journal);
+            match read(store, position)? {
                 Some(entry) => self.insert(*position, entry),
                 None => return Ok(None),
             }
@@ -100,7 +109,7 @@ impl Objects {
         store: &dyn Store,
         position: &Position,
     ) -> Result<Option<Arc<Object>>, ReadStore> {
-        Ok(read(store, position, &self.limits)?.map(|entry| entry.object))
+        Ok(read(store, position)?.map(|entry| entry.object))
     }
 
     /// Merges `delta` and writes what changed into the journal's open batch.
@@ -116,15 +125,17 @@ impl Objects {
         written: Option<u64>,
     ) -> Result<Applied, ReadStore> {
         let position = key.position();
-        let fresh = match self.load(store, &position) {
-            Ok(found) => found.is_none(),
+        let (fresh, damaged) = match self.load(store, journal, &position) {
+            Ok(found) => (found.is_none(), false),
             Err(ReadStore::Damaged { .. }) => {
                 clear(store, journal, &position)?;
-                true
+                (true, true)
             }
             Err(error @ ReadStore::Engine { .. }) => return Err(error),
         };
         if fresh {
+            // Its deletion goes down before what is written now, and the entry stays in memory until then.
+            self.removed.remove(&position);
             self.insert(position, Entry::absent(key.clone()));
         }
         let entry = self
@@ -139,6 +150,7 @@ impl Objects {
                 before,
                 after,
                 batch: entry.batch,
+                damaged,
             });
         }
         entry.mark = Mark {
@@ -155,6 +167,7 @@ impl Objects {
             before,
             after,
             batch,
+            damaged,
         })
     }
 
@@ -165,10 +178,13 @@ impl Objects {
         journal: &mut Journal,
         position: &Position,
     ) -> Result<Option<[u8; 32]>, ReadStore> {
-        let digest = self.load(store, position)?.map(|entry| entry.mark.digest);
+        let digest = self
+            .load(store, journal, position)?
+            .map(|entry| entry.mark.digest);
         if let Some(entry) = self.forget(position) {
             for seq in 0..entry.next_seq {
-                journal.delete(Space::Objects, records::object_key(position, seq));
+                let batch = journal.delete(Space::Objects, records::object_key(position, seq));
+                self.removed.insert(*position, batch);
             }
         }
         Ok(digest)
@@ -185,6 +201,17 @@ impl Objects {
         self.entries
             .range((from, to))
             .map(|(position, entry)| (*position, entry.mark.digest))
+    }
+
+    /// Whether the object was removed, although the store may still show it.
+    pub(crate) fn is_removed(&self, position: &Position) -> bool {
+        self.removed.contains_key(position)
+    }
+
+    /// A batch became durable.
+    pub(crate) fn stored(&mut self, journal: &Journal) {
+        self.removed.retain(|_, batch| !journal.is_durable(*batch));
+        self.evict(journal);
     }
 
     fn insert(&mut self, position: Position, entry: Entry) {
@@ -218,7 +245,7 @@ impl Objects {
     }
 
     /// Drops the least recently used durable entries until the cache fits.
-    pub(crate) fn evict(&mut self, journal: &Journal) {
+    fn evict(&mut self, journal: &Journal) {
         while self.bytes > self.bytes_max {
             let oldest = self
                 .by_use
@@ -305,7 +332,6 @@ impl Entry {
 fn read(
     store: &dyn Store,
     position: &Position,
-    limits: &Limits,
 ) -> Result<Option<Entry>, ReadStore> {
     // A stored object that does not decode has a right checksum and wrong bytes: it is handled as damage.
     let damaged = |seq| ReadStore::Damaged {
@@ -325,7 +351,7 @@ fn read(
                         .ok()
                         .filter(|_| seq == 0)
                         .ok_or_else(|| damaged(seq))?;
-                    let object = Object::decode(&record.object, limits)
+                    let object = Object::decode(&record.object, &Limits::LOCAL)
                         .ok()
                         .ok_or_else(|| damaged(seq))?;
                     entry = Some(Entry {
@@ -339,7 +365,7 @@ fn read(
                 Some(entry) => {
                     let record: LogRecord =
                         records::decode(&bytes).ok().ok_or_else(|| damaged(seq))?;
-                    let delta = Object::decode(&record.delta, limits)
+                    let delta = Object::decode(&record.delta, &Limits::LOCAL)
                         .ok()
                         .ok_or_else(|| damaged(seq))?;
                     Arc::make_mut(&mut entry.object).join(&delta);

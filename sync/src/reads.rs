@@ -106,7 +106,7 @@ impl Replication {
         let purpose = Purpose::Answer(id);
         let mut pending = PendingRead::new(read.key, read.since, purpose, needed);
         // This node's own copy is merged even where it does not count.
-        if let Ok(Some(entry)) = self.objects.load(&*self.store, &position)
+        if let Ok(Some(entry)) = self.objects.load(&*self.store, &self.journal, &position)
             && let Some(object) = entry.object.missing_from(&pending.have)
         {
             pending.merged = object;
@@ -119,7 +119,7 @@ impl Replication {
         self.counts.reads += 1;
         let position = read.key.position();
         let failed = self.journal.failure().is_some();
-        let found = match self.objects.load(&*self.store, &position) {
+        let found = match self.objects.load(&*self.store, &self.journal, &position) {
             // While the disk takes nothing, memory shows writes that may never become durable.
             Ok(Some(entry)) if failed && !self.journal.is_durable(entry.batch) => self
                 .objects
@@ -234,7 +234,7 @@ impl Replication {
         let position = key.position();
         let partition = position.partition();
         let complete = self.holdings.is_replica(partition) && self.holdings.is_complete(partition);
-        let (parts, version, batch) = match self.objects.load(&*self.store, &position) {
+        let (parts, version, batch) = match self.objects.load(&*self.store, &self.journal, &position) {
             Ok(Some(entry)) => {
                 let missing = entry.object.missing_from(&have);
                 let parts = missing.map(|part| part.split(self.config.push_bytes_max));
@@ -399,7 +399,7 @@ impl Replication {
                 Err(error) => drop(self.store_broke(error)),
             }
         }
-        let pushes: Vec<(NodeId, Object)> = match self.objects.load(&*self.store, position) {
+        let pushes: Vec<(NodeId, Object)> = match self.objects.load(&*self.store, &self.journal, position) {
             Ok(Some(entry)) => pending
                 .versions
                 .iter()

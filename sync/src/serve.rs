@@ -122,7 +122,7 @@ impl Replication {
                 break;
             };
             // What was removed or damaged meanwhile is not sent.
-            if let Ok(Some(entry)) = self.objects.load(&*self.store, &position) {
+            if let Ok(Some(entry)) = self.objects.load(&*self.store, &self.journal, &position) {
                 let key = entry.key.clone();
                 let object = entry.object.clone();
                 shipment

@@ -88,7 +88,7 @@ impl Replication {
     }
 
     fn fetch_before(&mut self, wall_ms: u64, id: RequestId, write: Write) {
-        let have = match self.objects.load(&*self.store, &write.key.position()) {
+        let have = match self.objects.load(&*self.store, &self.journal, &write.key.position()) {
             Ok(Some(entry)) => entry.object.version().clone(),
             Ok(None) | Err(_) => CausalContext::default(),
         };
@@ -137,7 +137,7 @@ impl Replication {
     ) -> Result<(Dot, Option<u64>), WriteError> {
         let position = key.position();
         let partition = position.partition();
-        let loaded = self.objects.load(&*self.store, &position);
+        let loaded = self.objects.load(&*self.store, &self.journal, &position);
         let (object, written, bytes) = match loaded {
             Ok(Some(entry)) => (
                 entry.object.clone(),
