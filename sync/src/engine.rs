@@ -272,6 +272,8 @@ impl Replication {
         self.outbox
             .retarget(|position| holdings.others(position.partition()));
         self.record_complete();
+        // What a session settles it settles under one view.
+        self.end_sessions();
         self.compare_where_due();
         self.deliver = true;
     }
@@ -367,6 +369,14 @@ impl Replication {
     pub fn handle_store_failed(&mut self, now: Time, id: u64, failure: StoreFailure) {
         self.now = now;
         self.journal.failed(id, failure.clone());
+        self.give_up(&failure);
+        if failure == StoreFailure::Full {
+            self.timers.insert((now + STORE_RETRY, Timer::RetryStore));
+        }
+    }
+
+    /// Answers what waits for batches that may never become durable.
+    fn give_up(&mut self, failure: &StoreFailure) {
         let given_up = self
             .journal
             .give_up(|output| matches!(output, Output::Written { .. } | Output::Found { .. }));
@@ -386,10 +396,7 @@ impl Replication {
                 | Output::Changed { .. }) => other,
             });
         }
-        self.fail_pending_writes(&failure);
-        if failure == StoreFailure::Full {
-            self.timers.insert((now + STORE_RETRY, Timer::RetryStore));
-        }
+        self.fail_pending_writes(failure);
     }
 
     /// Does what is due. An extra call does nothing.
@@ -520,6 +527,11 @@ impl Replication {
         self.last_id
     }
 
+    /// Whether [`Replication::next_id`] ever gave out this id.
+    pub(crate) const fn was_drawn(&self, id: u64) -> bool {
+        id >= 1 && id <= self.last_id
+    }
+
     /// Keeps a record beside the engine's own, durable with its next batch; `None` removes it. Nothing is answered.
     pub fn put_record(&mut self, space: Space, key: Vec<u8>, value: Option<Vec<u8>>) {
         match value {
@@ -549,14 +561,19 @@ impl Replication {
 
     /// Brings the index up to date with a merge and tells those who watch.
     pub(crate) fn merged(&mut self, key: &Key, applied: Applied) {
+        let position = key.position();
+        if applied.damaged {
+            self.found_damaged(&records::object_key(&position, 0));
+        }
         if !applied.changed() {
             return;
         }
-        self.index.replace(
-            &key.position(),
-            applied.before.as_ref(),
-            Some(&applied.after),
-        );
+        if applied.damaged && self.index.is_built() {
+            self.recount(position.partition());
+        } else {
+            let before = applied.before.as_ref();
+            self.index.replace(&position, before, Some(&applied.after));
+        }
         let digest = applied.after;
         if self.feed.is_watched_here(key) {
             self.journal.hold(Output::Changed {
@@ -585,7 +602,7 @@ impl Replication {
 
     fn send_subscriptions(&mut self) {
         let peers: Vec<NodeId> = self.links.keys().copied().collect();
-        let prefixes = self.feed.prefixes();
+        let prefixes = self.feed.prefixes(self.config.watches_per_peer_max);
         for peer in peers {
             self.send(
                 peer,
@@ -597,7 +614,7 @@ impl Replication {
     }
 
     fn send_subscription(&mut self, peer: NodeId) {
-        let prefixes = self.feed.prefixes();
+        let prefixes = self.feed.prefixes(self.config.watches_per_peer_max);
         if !prefixes.is_empty() {
             self.send(peer, Message::Subscribe { prefixes });
         }
@@ -606,11 +623,15 @@ impl Replication {
     /// Lets go of what lapsed, and hands over copies of keys that are not placed here and have come to rest.
     fn sweep(&mut self) {
         self.feed.expire(self.now);
-        if !self.feed.prefixes().is_empty() {
+        if !self
+            .feed
+            .prefixes(self.config.watches_per_peer_max)
+            .is_empty()
+        {
             self.send_subscriptions();
         }
         for partition in self.index.resting(self.now, self.config.stray_idle) {
-            self.holdings.leave(partition);
+            self.holdings.leave_at_rest(partition);
         }
         self.compare_where_due();
     }
@@ -624,16 +645,32 @@ impl Replication {
     pub(crate) fn store_broke(&mut self, error: ReadStore) -> Option<StoreFailure> {
         match error {
             ReadStore::Damaged { key, .. } => {
-                self.counts.damaged += 1;
+                self.found_damaged(&key);
                 if let Some((position, _)) = records::parse_object_key(&key) {
-                    self.holdings.doubt(position.partition());
+                    self.recount(position.partition());
                 }
                 None
             }
             ReadStore::Engine { reason } => {
-                self.journal.broke(reason.clone());
-                Some(StoreFailure::Broken { reason })
+                let failure = StoreFailure::Broken {
+                    reason: reason.clone(),
+                };
+                if self.journal.failure() != Some(&failure) {
+                    self.journal.broke(reason);
+                    self.give_up(&failure);
+                }
+                Some(failure)
             }
+        }
+    }
+
+    /// A record is damaged: until its partition was compared with the others, answers do not count.
+    pub(crate) fn found_damaged(&mut self, key: &[u8]) {
+        self.counts.damaged += 1;
+        if let Some((position, _)) = records::parse_object_key(key)
+            && self.holdings.doubt(position.partition())
+        {
+            self.record_complete();
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Who wants to hear of which changes: applications here, and peers that hold no copy of what they watch.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use meshwork_membership::{NodeId, Time};
 
@@ -38,8 +38,27 @@ impl Feed {
         }
     }
 
-    pub(crate) fn prefixes(&self) -> Vec<Prefix> {
-        self.local.keys().cloned().collect()
+    /// What to subscribe to at peers, in at most `prefixes_max` prefixes: with more than that, whole namespaces.
+    ///
+    /// Changes that nobody here watches are left out on arrival.
+    pub(crate) fn prefixes(&self, prefixes_max: usize) -> Vec<Prefix> {
+        if self.local.len() <= prefixes_max {
+            return self.local.keys().cloned().collect();
+        }
+        let namespaces: BTreeSet<&str> = self
+            .local
+            .keys()
+            .map(|prefix| prefix.namespace.as_str())
+            .collect();
+        let whole = |namespace: &str| Prefix {
+            namespace: namespace.to_owned(),
+            name: Vec::new(),
+        };
+        namespaces
+            .into_iter()
+            .take(prefixes_max)
+            .map(whole)
+            .collect()
     }
 
     pub(crate) fn is_watched_here(&self, key: &Key) -> bool {

@@ -100,21 +100,29 @@ impl Holdings {
         }
     }
 
-    /// Marks a partition that is not placed here as one to hand over and drop.
-    pub(crate) fn leave(&mut self, partition: Partition) {
-        if !self.placement.holds(self.me, partition) {
-            let replicas = self.placement.replicas(partition).iter().copied().collect();
-            self.leaving.insert(partition, replicas);
+    fn leave(&mut self, partition: Partition) {
+        let replicas = self.placement.replicas(partition).iter().copied().collect();
+        self.leaving.insert(partition, replicas);
+    }
+
+    /// Marks a partition that is not placed here as one to hand over and drop. One that is marked already stays as it is:
+    /// replicas that were compared with stay so, since what comes in meanwhile goes through the outbox.
+    pub(crate) fn leave_at_rest(&mut self, partition: Partition) {
+        if !self.placement.holds(self.me, partition) && !self.leaving.contains_key(&partition) {
+            self.leave(partition);
         }
     }
 
     /// Marks a partition as one that may lack acknowledged writes, since some of it was found damaged.
-    pub(crate) fn doubt(&mut self, partition: Partition) {
+    ///
+    /// Returns whether it was complete before.
+    pub(crate) fn doubt(&mut self, partition: Partition) -> bool {
         let sources = self.others(partition);
-        if self.placement.holds(self.me, partition) && !sources.is_empty() {
-            self.complete.remove(&partition);
-            self.filling.entry(partition).or_default().extend(sources);
+        if !self.placement.holds(self.me, partition) || sources.is_empty() {
+            return false;
         }
+        self.filling.entry(partition).or_default().extend(sources);
+        self.complete.remove(&partition)
     }
 
     /// A comparison of `partition` with `peer` has been carried through.

@@ -1,14 +1,15 @@
 //! What is held here, as the sums that comparisons are made of.
 
 use core::time::Duration;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use meshwork_dht::{Partition, Position};
 use meshwork_membership::Time;
 
 use crate::engine::{Replication, Timer};
 use crate::reconcile::{ShortId, Sketch};
-use crate::{ReadStore, Record, Space, records};
+use crate::store::{Slot, scan_slots};
+use crate::{ReadStore, Space, records};
 
 /// One sketch for each partition that holds anything, kept up to date on every merge.
 ///
@@ -30,7 +31,7 @@ enum Build {
     Reached {
         key: Option<Vec<u8>>,
         reached: Option<Position>,
-        newest: Option<(Position, [u8; 32])>,
+        newest: Newest,
     },
     /// Everything is in.
     Done,
@@ -45,7 +46,7 @@ impl Index {
         let build = Build::Reached {
             key: None,
             reached: None,
-            newest: None,
+            newest: Newest::NONE,
         };
         Self {
             key,
@@ -94,7 +95,7 @@ impl Index {
         let sketch = self.sketches.entry(partition).or_default();
         if let Some(before) = before {
             sketch.remove(before);
-            self.len -= 1;
+            self.len = self.len.saturating_sub(1);
         }
         if let Some(after) = after {
             sketch.insert(after);
@@ -102,6 +103,17 @@ impl Index {
         }
         if sketch.is_empty() {
             self.sketches.remove(&partition);
+        }
+    }
+
+    /// Replaces all that is counted of a partition.
+    fn set(&mut self, partition: Partition, versions: &[(Position, [u8; 32])]) {
+        if let Some(sketch) = self.sketches.remove(&partition) {
+            let counted = usize::try_from(sketch.root().len()).unwrap_or(usize::MAX);
+            self.len = self.len.saturating_sub(counted);
+        }
+        for (position, digest) in versions {
+            self.count(position, None, Some(digest));
         }
     }
 
@@ -122,22 +134,19 @@ impl Index {
 }
 
 impl Replication {
-    /// Takes in the next page of the store; damaged records are counted and left to the comparison with the replicas.
+    /// Takes in the next page of the store; damaged objects are counted and left to the comparison with the replicas.
     pub(crate) fn index_more(&mut self) {
         let Build::Reached { key, .. } = &self.index.build else {
             return;
         };
-        match self.store.scan(Space::Objects, &[], key.as_deref(), PAGE) {
-            Ok(page) => self.index_page(&page),
-            Err(error @ ReadStore::Damaged { .. }) => {
-                if let (Build::Reached { key, .. }, ReadStore::Damaged { key: at, .. }) =
-                    (&mut self.index.build, &error)
-                {
-                    *key = Some(at.clone());
+        match scan_slots(&*self.store, Space::Objects, &[], key.as_deref(), PAGE) {
+            Ok(page) => {
+                for (key, _) in page.iter().filter(|(_, value)| value.is_none()) {
+                    self.found_damaged(key);
                 }
-                self.store_broke(error);
+                self.index_page(&page);
             }
-            Err(error @ ReadStore::Engine { .. }) => {
+            Err(error) => {
                 self.store_broke(error);
                 return;
             }
@@ -149,20 +158,29 @@ impl Replication {
         }
     }
 
-    /// Up to `versions_max` objects of a partition behind `after`, with their digests, in the order of their positions.
+    /// Counts a partition anew, since some of it turned out to be damaged: what is lost must show up as missing.
+    pub(crate) fn recount(&mut self, partition: Partition) {
+        if !self.index.is_built() {
+            return;
+        }
+        match self.versions_in(partition, None, usize::MAX) {
+            Ok(versions) => self.index.set(partition, &versions),
+            Err(error) => drop(self.store_broke(error)),
+        }
+    }
+
+    /// Up to `versions_max` sound objects of a partition behind `after`, with their digests, in the order of their positions.
     pub(crate) fn versions_in(
-        &mut self,
+        &self,
         partition: Partition,
         after: Option<Position>,
         versions_max: usize,
     ) -> Result<Vec<(Position, [u8; 32])>, ReadStore> {
         let from = after.filter(|after| *after >= partition.first());
-        let mut found: BTreeMap<Position, [u8; 32]> = self
-            .objects
-            .in_memory(from, Some(partition.last()))
-            .filter(|(position, _)| position.partition() == partition)
-            .collect();
-        let in_memory: BTreeSet<Position> = found.keys().copied().collect();
+        let to = Some(partition.last());
+        let in_memory = self.objects.in_memory(from.or(before(partition)), to);
+        let mut found: BTreeMap<Position, [u8; 32]> = in_memory.collect();
+        let mut stored = BTreeMap::new();
         let first = partition.first();
         let prefix: Vec<u8> = first.as_bytes().iter().take(1).copied().collect();
         // The last record of `after` itself is passed over, and so is everything before the partition.
@@ -170,38 +188,36 @@ impl Replication {
             || first.as_bytes().iter().take(2).copied().collect(),
             |after| records::object_key(&after, u64::MAX),
         );
-        let (mut scanned, mut newest) = (0, None);
-        'pages: loop {
-            let page = match self.store.scan(Space::Objects, &prefix, Some(&key), PAGE) {
-                Ok(page) => page,
-                Err(ReadStore::Damaged { key: at, .. }) => {
-                    key = at;
-                    continue;
-                }
-                Err(error @ ReadStore::Engine { .. }) => return Err(error),
-            };
-            let Some((last, _)) = page.last() else { break };
-            key = last.clone();
-            for (record_key, bytes) in &page {
-                let Some((position, seq)) = records::parse_object_key(record_key) else {
-                    continue;
-                };
-                // A position is in only when its last record has been seen.
-                scanned += usize::from(newest.replace(position) != Some(position));
-                if position > partition.last() || scanned > versions_max {
-                    break 'pages;
-                }
-                if let Ok(mark) = records::decode_mark(seq, bytes)
-                    && !in_memory.contains(&position)
-                {
-                    found.insert(position, mark.digest);
-                }
+        let mut newest = Newest::NONE;
+        let past = |key: &[u8]| records::parse_object_key(key).is_some_and(|(p, _)| Some(p) > to);
+        let is_here = |(position, _): &(Position, _)| !self.objects.is_removed(position);
+        let ended = loop {
+            if stored.len() > versions_max {
+                break false;
             }
+            let page = scan_slots(&*self.store, Space::Objects, &prefix, Some(&key), PAGE)?;
+            let Some((last, _)) = page.last() else {
+                break true;
+            };
+            key = last.clone();
+            for slot in page.iter().take_while(|(key, _)| !past(key)) {
+                stored.extend(newest.next(slot).filter(is_here));
+            }
+            if past(&key) {
+                break true;
+            }
+        };
+        if ended {
+            stored.extend(newest.take().filter(is_here));
+        } else if let Some((last, _)) = stored.last_key_value() {
+            // Behind it the store was not read.
+            found.retain(|position, _| position <= last);
         }
-        Ok(found.into_iter().take(versions_max).collect())
+        stored.append(&mut found);
+        Ok(stored.into_iter().take(versions_max).collect())
     }
 
-    fn index_page(&mut self, page: &[Record]) {
+    fn index_page(&mut self, page: &[Slot]) {
         let Build::Reached {
             key,
             reached,
@@ -212,16 +228,9 @@ impl Replication {
         };
         let from = *reached;
         let mut found: BTreeMap<Position, [u8; 32]> = BTreeMap::new();
-        for (record_key, bytes) in page {
-            let parsed = records::parse_object_key(record_key);
-            let mark = parsed.and_then(|(_, seq)| records::decode_mark(seq, bytes).ok());
-            if let (Some((position, _)), Some(mark)) = (parsed, mark)
-                && let Some((before, digest)) = newest.replace((position, mark.digest))
-                && before != position
-            {
-                found.insert(before, digest);
-            }
-            *key = Some(record_key.clone());
+        for slot in page {
+            found.extend(newest.next(slot));
+            *key = Some(slot.0.clone());
         }
         let ended = page.is_empty();
         if ended {
@@ -247,5 +256,49 @@ impl Replication {
             (false, Build::Reached { reached, .. }) => *reached = to,
             (false, Build::Done) => {}
         }
+    }
+}
+
+/// The greatest position before a partition; none before the first one.
+fn before(partition: Partition) -> Option<Position> {
+    let number = partition.number().checked_sub(1)?;
+    Partition::new(number).map(Partition::last)
+}
+
+/// The object whose records are just being read: only its last record says which version it has.
+#[derive(Debug)]
+struct Newest {
+    position: Option<Position>,
+    /// None when a record of it is damaged: what is left of it is no version.
+    digest: Option<[u8; 32]>,
+}
+
+impl Newest {
+    const NONE: Self = Self {
+        position: None,
+        digest: None,
+    };
+
+    /// Takes in the next record. Returns the object before, when this is the first record of another one.
+    fn next(&mut self, (key, value): &Slot) -> Option<(Position, [u8; 32])> {
+        let (position, seq) = records::parse_object_key(key)?;
+        let mark = value
+            .as_ref()
+            .and_then(|value| records::decode_mark(seq, value).ok());
+        let same = self.position == Some(position);
+        let done = if same { None } else { self.take() };
+        // The first record must be the base: without it the object is damaged, too.
+        let sound = if same {
+            self.digest.is_some()
+        } else {
+            seq == 0
+        };
+        self.position = Some(position);
+        self.digest = mark.filter(|_| sound).map(|mark| mark.digest);
+        done
+    }
+
+    fn take(&mut self) -> Option<(Position, [u8; 32])> {
+        Some((self.position.take()?, self.digest.take()?))
     }
 }

@@ -58,12 +58,16 @@ impl Journal {
 
     /// Lets `output` leave once everything put so far is durable.
     pub(crate) fn hold(&mut self, output: Output) {
-        let after = if self.open.is_empty() {
+        self.hold_until(self.latest(), output);
+    }
+
+    /// The batch that makes everything put so far durable.
+    pub(crate) fn latest(&self) -> u64 {
+        if self.open.is_empty() {
             self.open_id - 1
         } else {
             self.open_id
-        };
-        self.hold_until(after, output);
+        }
     }
 
     /// Lets `output` leave once `batch` is durable.
@@ -134,6 +138,11 @@ impl Journal {
         if self.failure == Some(StoreFailure::Full) {
             self.failure = None;
         }
+    }
+
+    /// How many outputs wait for the disk.
+    pub(crate) fn held_len(&self) -> usize {
+        self.held.len()
     }
 
     pub(crate) const fn failure(&self) -> Option<&StoreFailure> {

@@ -8,7 +8,7 @@ use meshwork_membership::{NodeId, Time};
 
 use crate::engine::{Output, RejectMessage, Replication, Timer};
 use crate::message::{Item, Message, Refusal};
-use crate::serve::Shipment;
+use crate::serve::Serving;
 
 /// What is under way to one connected peer.
 #[derive(Debug, Default)]
@@ -16,7 +16,7 @@ pub(crate) struct Link {
     pushes: BTreeMap<u64, Push>,
     delivering: usize,
     /// What the peer asked for in a comparison.
-    pub(crate) serving: Option<(u64, Shipment)>,
+    pub(crate) serving: Option<Serving>,
 }
 
 /// One push that is not acknowledged.
@@ -33,14 +33,17 @@ pub(crate) enum Purpose {
     Deliver(Vec<u64>),
     /// Part of a comparison that this node began.
     Repair(u64),
-    /// Part of what the peer asked for in a comparison that it began.
-    Serve,
+    /// Part of what the peer asked for in this session that it began.
+    Serve(u64),
     /// A replica that a read found behind. Losing it costs another repair.
     ReadRepair,
 }
 
 /// A refused delta is offered again after this long.
 const PARK: Duration = Duration::from_secs(60);
+
+/// How far replicas that write at once may grow an object over the limit that each of them keeps.
+const MERGED_FACTOR: usize = 8;
 
 impl Replication {
     /// Sends waiting deltas to every connected peer, as far as its window allows.
@@ -86,8 +89,15 @@ impl Replication {
         link.delivering += usize::from(matches!(purpose, Purpose::Deliver(_)));
         let at = self.now + self.config.push_timeout;
         self.timers.insert((at, Timer::Push(peer, id)));
+        let delivers = matches!(purpose, Purpose::Deliver(_));
         link.pushes.insert(id, Push { purpose, timer: at });
-        self.send(peer, Message::Push { id, items });
+        let message = Message::Push { id, items };
+        if delivers {
+            self.send(peer, message);
+        } else {
+            // Taken from memory, which is ahead of the disk: a dot that a crash undoes is drawn again, so nobody may see it before.
+            self.journal.hold(Output::Send { to: peer, message });
+        }
     }
 
     /// Merges what a peer pushed; it is acknowledged once everything that was taken is durable.
@@ -123,6 +133,14 @@ impl Replication {
             .ok_or(Refusal::Malformed)?;
         self.check_clock(&delta, wall_ms)?;
         let position = item.key.position();
+        let bytes_max = MERGED_FACTOR * self.config.object_bytes_max;
+        let loaded = self.objects.load(&*self.store, &self.journal, &position);
+        if let Ok(Some(entry)) = loaded
+            && entry.encoded_bytes() + item.object.len() > bytes_max
+            && delta.missing_from(entry.object.version()).is_some()
+        {
+            return Err(Refusal::TooLarge);
+        }
         let applied = self
             .objects
             .merge(&*self.store, &mut self.journal, &item.key, &delta, None)
@@ -160,7 +178,13 @@ impl Replication {
         id: u64,
         refused: &[(u32, Refusal)],
     ) -> Result<(), RejectMessage> {
-        let push = self.take_push(from, id).ok_or(RejectMessage::Unasked)?;
+        let Some(push) = self.take_push(from, id) else {
+            // Late, after its push was given up, or never pushed at all.
+            return match self.was_drawn(id) {
+                true => Ok(()),
+                false => Err(RejectMessage::Unasked),
+            };
+        };
         self.counts.items_refused_by_peers += refused.len() as u64;
         match push.purpose {
             Purpose::Deliver(seqs) => {
@@ -176,9 +200,9 @@ impl Replication {
                 self.deliver_soon();
             }
             Purpose::Repair(session) if self.is_session(from, session) => {
-                self.page_acknowledged(from);
+                self.page_acknowledged(from, refused.len());
             }
-            Purpose::Serve => self.ship_served(from),
+            Purpose::Serve(session) => self.serve_on(from, session, refused.len()),
             Purpose::Repair(_) | Purpose::ReadRepair => {}
         }
         Ok(())
@@ -204,7 +228,7 @@ impl Replication {
                 self.deliver_soon();
             }
             // The session's own timer ends it, and a read repairs again.
-            Purpose::Repair(_) | Purpose::Serve | Purpose::ReadRepair => {}
+            Purpose::Repair(_) | Purpose::Serve(_) | Purpose::ReadRepair => {}
         }
     }
 

@@ -13,6 +13,7 @@ use meshwork_dht::Position;
 
 use crate::journal::Journal;
 use crate::records::{self, BaseRecord, LogRecord, Mark};
+use crate::store::scan_slots;
 use crate::{Key, ReadStore, Space, Store};
 
 /// The cache. Entries that are not durable yet never leave it, since the store does not show them.
@@ -329,10 +330,7 @@ impl Entry {
 }
 
 /// Reads and joins the records of one object.
-fn read(
-    store: &dyn Store,
-    position: &Position,
-) -> Result<Option<Entry>, ReadStore> {
+fn read(store: &dyn Store, position: &Position) -> Result<Option<Entry>, ReadStore> {
     // A stored object that does not decode has a right checksum and wrong bytes: it is handled as damage.
     let damaged = |seq| ReadStore::Damaged {
         space: Space::Objects,
@@ -389,17 +387,13 @@ fn read(
 fn clear(store: &dyn Store, journal: &mut Journal, position: &Position) -> Result<(), ReadStore> {
     let mut after: Option<Vec<u8>> = None;
     loop {
-        let keys: Vec<Vec<u8>> =
-            match store.scan(Space::Objects, position.as_bytes(), after.as_deref(), 256) {
-                Ok(page) => page.into_iter().map(|(key, _)| key).collect(),
-                Err(ReadStore::Damaged { key, .. }) => vec![key],
-                Err(error @ ReadStore::Engine { .. }) => return Err(error),
-            };
-        let Some(last) = keys.last() else {
+        let prefix = position.as_bytes();
+        let page = scan_slots(store, Space::Objects, prefix, after.as_deref(), 256)?;
+        let Some((last, _)) = page.last() else {
             return Ok(());
         };
         after = Some(last.clone());
-        for key in keys {
+        for (key, _) in page {
             journal.delete(Space::Objects, key);
         }
     }

@@ -12,6 +12,7 @@ use meshwork_membership::NodeId;
 use crate::journal::Journal;
 use crate::message::Item;
 use crate::records::{self, OutboxRecord};
+use crate::store::scan_slots;
 use crate::{ReadStore, Space, Store};
 
 /// The queue. Sequence numbers order it; a peer is sent its entries oldest first.
@@ -75,28 +76,21 @@ impl Outbox {
         let mut damaged = 0;
         let mut after: Option<Vec<u8>> = None;
         loop {
-            let page = match store.scan(Space::Outbox, &[], after.as_deref(), 1_000) {
-                Ok(page) => page,
-                Err(ReadStore::Damaged { key, .. }) => {
-                    damaged += 1;
-                    after = Some(key);
-                    continue;
-                }
-                Err(error @ ReadStore::Engine { .. }) => return Err(error),
-            };
+            let page = scan_slots(store, Space::Outbox, &[], after.as_deref(), 1_000)?;
             let Some((last, _)) = page.last() else {
                 return Ok(damaged);
             };
             after = Some(last.clone());
             for (key, value) in page {
                 let seq = <[u8; 8]>::try_from(key.as_slice()).map(u64::from_be_bytes);
-                match (seq, records::decode::<OutboxRecord>(&value)) {
-                    (Ok(seq), Ok(record)) => {
+                let record = value.and_then(|value| records::decode::<OutboxRecord>(&value).ok());
+                match (seq, record) {
+                    (Ok(seq), Some(record)) => {
                         let item = Item {
                             key: record.key,
                             object: record.delta,
                         };
-                        self.next_seq = self.next_seq.max(seq + 1);
+                        self.next_seq = self.next_seq.max(seq.saturating_add(1));
                         self.insert(seq, item, record.waiting.into_iter().collect(), 0);
                     }
                     _ => damaged += 1,

@@ -1,18 +1,18 @@
 //! Coordinating reads: ask as many replicas as the level needs, merge what they answer, repair those that are behind.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use meshwork_crdt::{CausalContext, Object};
 use meshwork_dht::Position;
 use meshwork_membership::{NodeId, Time};
 
-use crate::Key;
 use crate::engine::{Output, RejectMessage, Replication, Timer};
 use crate::links::Purpose as PushPurpose;
 use crate::message::{Item, Message};
 use crate::request::{Found, Level, Read, ReadError, RequestId, Write};
+use crate::{Key, ReadStore};
 
 /// A read that waits for replicas.
 #[derive(Debug)]
@@ -24,6 +24,10 @@ pub(crate) struct PendingRead {
     /// Answers that count: this node's own, and those of complete replicas.
     answered: usize,
     merged: Object,
+    /// What makes this node's part of it durable.
+    batch: u64,
+    /// What replicas have sent so far.
+    bytes: usize,
     asked: BTreeSet<NodeId>,
     versions: BTreeMap<NodeId, CausalContext>,
     deadline: Time,
@@ -55,6 +59,9 @@ pub(crate) struct Part {
     pub(crate) version: Vec<u8>,
 }
 
+/// How much replicas may send for one read, in largest objects: as many may be merged from concurrent writes.
+const RECEIVED_FACTOR: usize = 8;
+
 impl PendingRead {
     pub(crate) fn new(key: Key, have: CausalContext, purpose: Purpose, needed: usize) -> Self {
         Self {
@@ -64,6 +71,8 @@ impl PendingRead {
             needed,
             answered: 0,
             merged: Object::new(),
+            batch: 0,
+            bytes: 0,
             asked: BTreeSet::new(),
             versions: BTreeMap::new(),
             deadline: Time::ZERO,
@@ -106,41 +115,24 @@ impl Replication {
         let purpose = Purpose::Answer(id);
         let mut pending = PendingRead::new(read.key, read.since, purpose, needed);
         // This node's own copy is merged even where it does not count.
-        if let Ok(Some(entry)) = self.objects.load(&*self.store, &self.journal, &position)
-            && let Some(object) = entry.object.missing_from(&pending.have)
-        {
-            pending.merged = object;
+        match self.shown(&position) {
+            Ok((object, batch)) => {
+                pending.merged = object.missing_from(&pending.have).unwrap_or_default();
+                pending.batch = batch;
+                pending.answered = usize::from(counts_here);
+            }
+            // The others may have it; this node's copy does not count.
+            Err(error) => drop(self.store_broke(error)),
         }
-        pending.answered = usize::from(counts_here);
         self.ask(pending, read.timeout);
     }
 
     fn answer_here(&mut self, id: RequestId, read: &Read) {
         self.counts.reads += 1;
-        let position = read.key.position();
-        let failed = self.journal.failure().is_some();
-        let found = match self.objects.load(&*self.store, &self.journal, &position) {
-            // While the disk takes nothing, memory shows writes that may never become durable.
-            Ok(Some(entry)) if failed && !self.journal.is_durable(entry.batch) => self
-                .objects
-                .load_durable(&*self.store, &position)
-                .map(|object| {
-                    object
-                        .and_then(|object| object.missing_from(&read.since))
-                        .map(|o| (o, 0))
-                }),
-            Ok(Some(entry)) => Ok(entry
-                .object
-                .missing_from(&read.since)
-                .map(|object| (object, entry.batch))),
-            Ok(None) => Ok(None),
-            Err(error) => Err(error),
-        };
-        match found {
-            Ok(found) => {
-                let (object, batch) = found.unwrap_or_else(|| (Object::new(), 0));
+        match self.shown(&read.key.position()) {
+            Ok((object, batch)) => {
                 let result = Ok(Found {
-                    object,
+                    object: object.missing_from(&read.since).unwrap_or_default(),
                     answered: 1,
                 });
                 self.journal.hold_until(batch, Output::Found { id, result });
@@ -155,6 +147,21 @@ impl Replication {
                 });
             }
         }
+    }
+
+    /// The state that may be shown once a batch is durable: nobody may see what a crash can still undo.
+    ///
+    /// While the disk takes nothing that is the durable one, since memory shows writes that may never become so.
+    fn shown(&mut self, position: &Position) -> Result<(Arc<Object>, u64), ReadStore> {
+        let loaded = self.objects.load(&*self.store, &self.journal, position)?;
+        let Some(entry) = loaded else {
+            return Ok((Arc::default(), 0));
+        };
+        if self.journal.failure().is_none() || self.journal.is_durable(entry.batch) {
+            return Ok((entry.object.clone(), entry.batch));
+        }
+        let durable = self.objects.load_durable(&*self.store, position)?;
+        Ok((durable.unwrap_or_default(), 0))
     }
 
     /// Begins to ask replicas: as many as are needed and, where that is one, the others after a while.
@@ -234,23 +241,21 @@ impl Replication {
         let position = key.position();
         let partition = position.partition();
         let complete = self.holdings.is_replica(partition) && self.holdings.is_complete(partition);
-        let (parts, version, batch) = match self.objects.load(&*self.store, &self.journal, &position) {
-            Ok(Some(entry)) => {
-                let missing = entry.object.missing_from(&have);
-                let parts = missing.map(|part| part.split(self.config.push_bytes_max));
-                (
-                    parts.unwrap_or_default(),
-                    entry.object.version().encode(),
-                    entry.batch,
-                )
-            }
-            Ok(None) => (Vec::new(), CausalContext::default().encode(), 0),
+        if self.journal.held_len() >= self.config.requests_max {
+            // The disk is behind: whoever asks in vain asks another replica.
+            return Ok(());
+        }
+        let (object, batch) = match self.shown(&position) {
+            Ok(shown) => shown,
             Err(error) => {
                 // No answer is better than one that leaves out what was lost.
                 self.store_broke(error);
                 return Ok(());
             }
         };
+        let missing = object.missing_from(&have);
+        let parts = missing.map_or_else(Vec::new, |part| part.split(self.config.push_bytes_max));
+        let version = object.version().encode();
         let mut parts: Vec<Vec<u8>> = parts.iter().map(Object::encode).collect();
         if parts.is_empty() {
             parts.push(Vec::new());
@@ -310,12 +315,20 @@ impl Replication {
         if !pending.asked.contains(&from) || pending.versions.contains_key(&from) {
             return Err(RejectMessage::Unasked);
         }
+        pending.bytes += part.object.len();
+        if pending.bytes > RECEIVED_FACTOR * self.config.object_bytes_max {
+            return Err(RejectMessage::OverLimit { what: "answer" });
+        }
         if let Some(object) = object {
             pending.merged.join(&object);
         }
         if let Some(version) = version {
+            // Without a part that was lost on the way the answer does not count.
+            let mut seen = pending.have.clone();
+            seen.join(pending.merged.version());
+            let whole = seen.is_superset(&version);
+            pending.answered += usize::from(part.complete && whole);
             pending.versions.insert(from, version);
-            pending.answered += usize::from(part.complete);
         }
         let enough = pending.answered >= pending.needed;
         // Replicas that are all still filling: together they are all there is.
@@ -384,7 +397,7 @@ impl Replication {
 
     /// Sends the replicas that answered what they turned out to lack, this node included. Returns the batch to wait for.
     fn repair_after_read(&mut self, position: &Position, pending: &PendingRead) -> u64 {
-        let mut batch = 0;
+        let mut batch = pending.batch;
         if self.holdings.is_replica(position.partition()) && !pending.merged.version().is_empty() {
             let key = &pending.key;
             match self
@@ -392,26 +405,34 @@ impl Replication {
                 .merge(&*self.store, &mut self.journal, key, &pending.merged, None)
             {
                 Ok(applied) => {
-                    batch = applied.batch;
+                    batch = batch.max(applied.batch);
                     self.counts.read_repairs += u64::from(applied.changed());
                     self.merged(key, applied);
                 }
                 Err(error) => drop(self.store_broke(error)),
             }
         }
-        let pushes: Vec<(NodeId, Object)> = match self.objects.load(&*self.store, &self.journal, position) {
-            Ok(Some(entry)) => pending
-                .versions
-                .iter()
-                .filter_map(|(node, version)| Some((*node, entry.object.missing_from(version)?)))
-                .collect(),
-            // No copy here: what was merged is only what the asker lacked, and repairs that much.
-            Ok(None) | Err(_) => pending
-                .versions
-                .iter()
-                .filter_map(|(node, version)| Some((*node, pending.merged.missing_from(version)?)))
-                .collect(),
-        };
+        if self.journal.failure().is_some() {
+            return batch;
+        }
+        let pushes: Vec<(NodeId, Object)> =
+            match self.objects.load(&*self.store, &self.journal, position) {
+                Ok(Some(entry)) => pending
+                    .versions
+                    .iter()
+                    .filter_map(|(node, version)| {
+                        Some((*node, entry.object.missing_from(version)?))
+                    })
+                    .collect(),
+                // No copy here: what was merged is only what the asker lacked, and repairs that much.
+                Ok(None) | Err(_) => pending
+                    .versions
+                    .iter()
+                    .filter_map(|(node, version)| {
+                        Some((*node, pending.merged.missing_from(version)?))
+                    })
+                    .collect(),
+            };
         for (node, object) in pushes {
             self.counts.read_repairs += 1;
             for part in object.split(self.config.push_bytes_max) {

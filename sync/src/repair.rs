@@ -34,6 +34,10 @@ struct Session {
     set: BTreeSet<Partition>,
     phase: Phase,
     differences: u32,
+    /// Something of an earlier page of the set did not get across.
+    short: bool,
+    /// A set of it stays due.
+    unsettled: bool,
     deadline: Time,
 }
 
@@ -46,6 +50,8 @@ enum Phase {
         mine: Shipment,
         pushing: bool,
         receiving: bool,
+        /// Something did not get across: the set stays due.
+        short: bool,
         then: Then,
     },
 }
@@ -56,6 +62,9 @@ enum Then {
     NextSet,
     NextPage(Box<Listing>),
 }
+
+/// A first flight for so many differences is kept in memory.
+const HINT_MAX: u32 = 150;
 
 /// A session that has not moved for so long is given up.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(30);
@@ -85,7 +94,7 @@ impl Replication {
     }
 
     fn begin_session(&mut self, peer: NodeId, partitions: BTreeSet<Partition>) {
-        if partitions.is_empty() || !self.index.is_built() {
+        if partitions.is_empty() || !self.index.is_built() || self.journal.failure().is_some() {
             return;
         }
         let session = Session {
@@ -94,6 +103,8 @@ impl Replication {
             set: BTreeSet::new(),
             phase: Phase::Listing(Box::default()),
             differences: 0,
+            short: false,
+            unsettled: false,
             deadline: self.now,
         };
         self.repair.sessions.insert(peer, session);
@@ -108,10 +119,15 @@ impl Replication {
         let Some(set) = session.todo.pop() else {
             self.counts.comparisons += 1;
             self.repair.hints.insert(peer, session.differences);
-            self.compare_where_due();
+            // What stayed due is tried again by the next sweep, not at once.
+            if !session.unsettled {
+                self.compare_where_due();
+            }
             return;
         };
+        // More than the symbols that are kept in memory can show is not asked for at once.
         let hint = self.repair.hints.get(&peer).copied().unwrap_or(0);
+        let hint = hint.min(HINT_MAX);
         let (initiator, request) = Initiator::new(self.sketch_of(&set).root(), hint);
         session.set = set;
         session.phase = Phase::Symbols(Box::new(initiator));
@@ -145,6 +161,12 @@ impl Replication {
     /// Ends a session without a result; what it was for stays due.
     pub(crate) fn end_session(&mut self, peer: NodeId) {
         self.take_session(peer);
+    }
+
+    pub(crate) fn end_sessions(&mut self) {
+        for peer in self.links.keys().copied().collect::<Vec<_>>() {
+            self.end_session(peer);
+        }
     }
 
     pub(crate) fn session_timed_out(&mut self, peer: NodeId, id: u64) {
@@ -191,11 +213,11 @@ impl Replication {
                     what: "reconciliation reply",
                 }),
             },
-            Step::Sent => {
-                self.received_all(from, session);
+            Step::Sent | Step::Stop => {
+                self.received_all(from, session, &step);
                 Ok(())
             }
-            Step::Stop | Step::Ask { .. } => Ok(()),
+            Step::Ask { .. } => Ok(()),
         }
     }
 
@@ -307,7 +329,17 @@ impl Replication {
             .copied()
             .filter(|id| self.holdings.is_replica(id.partition()))
             .collect();
-        let mine = Shipment::new(self.positions_of(&outcome.mine));
+        // Those who do not hold a partition, as far as we know, need none of it.
+        let given: Vec<_> = outcome
+            .mine
+            .iter()
+            .copied()
+            .filter(|id| self.holdings.placement().holds(peer, id.partition()))
+            .collect();
+        let positions = self.positions_of(&given);
+        // What has changed since it was listed is another version by now, and is not found.
+        let short = positions.len() < given.len();
+        let mine = Shipment::new(positions);
         let partitions = PartitionSet::from(&session.set);
         for request in Request::wants(&wanted) {
             let partitions = partitions.clone();
@@ -322,21 +354,29 @@ impl Replication {
             mine,
             pushing: true,
             receiving,
+            short,
             then,
         };
         self.keep_session(peer, session);
-        self.page_acknowledged(peer);
+        self.page_acknowledged(peer, 0);
     }
 
-    /// The last push of a session is durable at the peer: go on with the next.
-    pub(crate) fn page_acknowledged(&mut self, peer: NodeId) {
+    /// The last push of a session is durable at the peer, all but `refused` items of it: go on with the next.
+    pub(crate) fn page_acknowledged(&mut self, peer: NodeId, refused: usize) {
         let Some(mut session) = self.take_session(peer) else {
             return;
         };
-        let Phase::Objects { mine, pushing, .. } = &mut session.phase else {
+        let Phase::Objects {
+            mine,
+            pushing,
+            short,
+            ..
+        } = &mut session.phase
+        else {
             self.keep_session(peer, session);
             return;
         };
+        *short |= refused > 0;
         let items = self.next_push(mine);
         *pushing = !items.is_empty();
         let id = session.id;
@@ -355,11 +395,21 @@ impl Replication {
             .is_some_and(|session| session.id == id)
     }
 
-    fn received_all(&mut self, peer: NodeId, mut session: Session) {
-        if let Phase::Objects { receiving, .. } = &mut session.phase {
-            *receiving = false;
+    /// The peer has sent what was wanted, or stopped.
+    fn received_all(&mut self, peer: NodeId, mut session: Session, step: &Step) {
+        let stopped = *step == Step::Stop;
+        match &mut session.phase {
+            Phase::Objects {
+                receiving, short, ..
+            } => {
+                *receiving = false;
+                *short |= stopped;
+                self.exchanged(peer, session);
+            }
+            // A peer that does not answer now is asked again by the next sweep.
+            Phase::Symbols(_) | Phase::Listing(_) if stopped => {}
+            Phase::Symbols(_) | Phase::Listing(_) => self.keep_session(peer, session),
         }
-        self.exchanged(peer, session);
     }
 
     /// Goes on once objects have gone both ways.
@@ -368,24 +418,37 @@ impl Replication {
             Phase::Objects {
                 pushing: false,
                 receiving: false,
+                short,
                 then,
                 ..
             } => match then {
                 Then::NextPage(listing) => {
+                    session.short |= short;
                     session.phase = Phase::Listing(Box::default());
                     self.next_page(peer, session, listing);
                 }
                 Then::NextSet => {
                     session.phase = Phase::Listing(Box::default());
                     let set = core::mem::take(&mut session.set);
+                    let short = core::mem::take(&mut session.short) || short;
                     self.keep_session(peer, session);
-                    self.settle(peer, &set);
+                    if short {
+                        self.unsettled(peer);
+                    } else {
+                        self.settle(peer, &set);
+                    }
                     self.next_set(peer);
                 }
             },
             Phase::Objects { .. } | Phase::Symbols(_) | Phase::Listing(_) => {
                 self.keep_session(peer, session);
             }
+        }
+    }
+
+    fn unsettled(&mut self, peer: NodeId) {
+        if let Some(session) = self.repair.sessions.get_mut(&peer) {
+            session.unsettled = true;
         }
     }
 

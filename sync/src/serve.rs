@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, VecDeque};
 use meshwork_dht::{Partition, Position};
 use meshwork_membership::NodeId;
 
-use crate::engine::{RejectMessage, Replication};
+use crate::engine::{Output, RejectMessage, Replication};
 use crate::links::Purpose;
 use crate::message::{Item, Message, Step};
 use crate::reconcile::{self, Encoder, Reply, Request, Response, ShortId, Sketch};
@@ -18,6 +18,15 @@ pub(crate) struct Shipment {
     positions: VecDeque<Position>,
     /// Parts of an object that was too large for one push.
     parts: VecDeque<Item>,
+}
+
+/// What a peer asked for in a session of its own.
+#[derive(Debug)]
+pub(crate) struct Serving {
+    session: u64,
+    shipment: Shipment,
+    /// It does not get all of it: the session must not count that as settled.
+    short: bool,
 }
 
 /// Answering a question about so many partitions may take a scan of them.
@@ -46,11 +55,12 @@ impl Replication {
                 what: "reconciliation request",
             })?;
         let partitions = partitions.partitions();
-        if !self.index.is_built() {
+        if !self.index.is_built() || self.journal.failure().is_some() {
             self.send_step(from, session, Step::Stop);
             return Ok(());
         }
-        let reply = match reconcile::respond(&request, &self.sketch_of(&partitions)) {
+        let sketch = self.sketch_of(&partitions);
+        let reply = match reconcile::respond(&request, &sketch) {
             Response::Reply(reply) => Some(reply),
             Response::Encode(range) if partitions.len() <= SCANNED_PARTITIONS_MAX => {
                 let mut encoder = Encoder::new(range);
@@ -59,6 +69,12 @@ impl Replication {
                 }
                 Some(encoder.into_reply())
             }
+            // The first symbols show at least that the difference is large: the initiator then halves the set.
+            Response::Encode(range) if range.start == 0 => Some(Reply::Symbols {
+                root: sketch.root(),
+                from: 0,
+                symbols: sketch.symbols(),
+            }),
             Response::Encode(_) => None,
             Response::Objects => match request {
                 Request::List { after, until } => {
@@ -75,36 +91,61 @@ impl Replication {
         let step = reply.map_or(Step::Stop, |reply: Reply| Step::Reply {
             reply: reply.to_bytes(),
         });
-        self.send_step(from, session, step);
+        // Whoever hands a partition over lets go of what we say we hold: only of what is durable here.
+        let message = Message::Reconcile { session, step };
+        self.journal.hold(Output::Send { to: from, message });
         Ok(())
     }
 
     fn ship_wanted(&mut self, peer: NodeId, session: u64, ids: &[ShortId]) {
         let positions = self.positions_of(ids);
-        let shipment = Shipment::new(positions);
+        let serving = Serving {
+            session,
+            // What has changed since it was asked for is another version by now, and is not found.
+            short: positions.len() < ids.len(),
+            shipment: Shipment::new(positions),
+        };
         if let Some(link) = self.links.get_mut(&peer) {
-            link.serving = Some((session, shipment));
+            link.serving = Some(serving);
             self.ship_served(peer);
         }
     }
 
-    /// Pushes the next of what a peer wanted, or says that this was all.
-    pub(crate) fn ship_served(&mut self, peer: NodeId) {
+    /// The last push of what a peer wanted is acknowledged, all but `refused` items of it.
+    pub(crate) fn serve_on(&mut self, peer: NodeId, session: u64, refused: usize) {
+        let link = self.links.get_mut(&peer);
+        // One push is under way at a time; one of an earlier session moves nothing.
+        if let Some(serving) = link.and_then(|link| link.serving.as_mut())
+            && serving.session == session
+        {
+            serving.short |= refused > 0;
+            self.ship_served(peer);
+        }
+    }
+
+    /// Pushes the next of what a peer wanted, or says that this was all, or that it was not all.
+    fn ship_served(&mut self, peer: NodeId) {
         let Some(link) = self.links.get_mut(&peer) else {
             return;
         };
-        let Some((session, mut shipment)) = link.serving.take() else {
+        let Some(mut serving) = link.serving.take() else {
             return;
         };
-        let items = self.next_push(&mut shipment);
+        let session = serving.session;
+        let items = self.next_push(&mut serving.shipment);
         if items.is_empty() {
-            self.send_step(peer, session, Step::Sent);
+            let step = if serving.short {
+                Step::Stop
+            } else {
+                Step::Sent
+            };
+            self.send_step(peer, session, step);
             return;
         }
         if let Some(link) = self.links.get_mut(&peer) {
-            link.serving = Some((session, shipment));
+            link.serving = Some(serving);
         }
-        self.push(peer, Purpose::Serve, items);
+        self.push(peer, Purpose::Serve(session), items);
     }
 
     /// The items of the next push of a shipment; none when it is at its end.

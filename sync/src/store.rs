@@ -127,3 +127,49 @@ impl Batch {
         self.changes.is_empty()
     }
 }
+
+/// A record's key, and its value unless that is damaged.
+pub(crate) type Slot = (Vec<u8>, Option<Vec<u8>>);
+
+/// As [`Store::scan`], but a damaged record is one without a value instead of the end of its page.
+pub(crate) fn scan_slots(
+    store: &dyn Store,
+    space: Space,
+    prefix: &[u8],
+    after: Option<&[u8]>,
+    records_max: usize,
+) -> Result<Vec<Slot>, ReadStore> {
+    match store.scan(space, prefix, after, records_max) {
+        Ok(page) => Ok(page
+            .into_iter()
+            .map(|(key, value)| (key, Some(value)))
+            .collect()),
+        // The page is lost with it, so the records before it are read one by one.
+        Err(ReadStore::Damaged { .. }) => scan_singly(store, space, prefix, after),
+        Err(error @ ReadStore::Engine { .. }) => Err(error),
+    }
+}
+
+/// Reads up to the first damaged record.
+fn scan_singly(
+    store: &dyn Store,
+    space: Space,
+    prefix: &[u8],
+    after: Option<&[u8]>,
+) -> Result<Vec<Slot>, ReadStore> {
+    let mut slots: Vec<Slot> = Vec::new();
+    loop {
+        let last = slots.last().map(|(key, _)| key.as_slice()).or(after);
+        match store.scan(space, prefix, last, 1) {
+            Ok(mut page) => match page.pop() {
+                Some((key, value)) => slots.push((key, Some(value))),
+                None => return Ok(slots),
+            },
+            Err(ReadStore::Damaged { key, .. }) => {
+                slots.push((key, None));
+                return Ok(slots);
+            }
+            Err(error @ ReadStore::Engine { .. }) => return Err(error),
+        }
+    }
+}

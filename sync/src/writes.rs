@@ -17,6 +17,8 @@ pub(crate) struct PendingWrite {
     dot: Dot,
     acknowledged: usize,
     needed: usize,
+    /// What makes it durable here.
+    batch: u64,
     deadline: Time,
 }
 
@@ -88,7 +90,10 @@ impl Replication {
     }
 
     fn fetch_before(&mut self, wall_ms: u64, id: RequestId, write: Write) {
-        let have = match self.objects.load(&*self.store, &self.journal, &write.key.position()) {
+        let have = match self
+            .objects
+            .load(&*self.store, &self.journal, &write.key.position())
+        {
             Ok(Some(entry)) => entry.object.version().clone(),
             Ok(None) | Err(_) => CausalContext::default(),
         };
@@ -119,7 +124,11 @@ impl Replication {
     }
 
     fn write_here(&mut self, wall_ms: u64, id: RequestId, write: &Write) {
-        match self.apply(wall_ms, &write.key, &write.op) {
+        let applied = match self.journal.failure() {
+            Some(failure) => Err(failure.clone().into()),
+            None => self.apply(wall_ms, &write.key, &write.op),
+        };
+        match applied {
             Ok((dot, seq)) => self.await_replicas(id, write, dot, seq),
             Err(error) => self.outputs.push_back(Output::Written {
                 id,
@@ -207,6 +216,7 @@ impl Replication {
                         dot,
                         acknowledged: here,
                         needed,
+                        batch: self.journal.latest(),
                         deadline,
                     },
                 );
@@ -272,11 +282,10 @@ impl Replication {
         if let Some(pending) = self.writes.remove(&id) {
             self.waiting_for.remove(&pending.seq);
             self.timers.remove(&(pending.deadline, Timer::Write(id)));
-            // Behind the journal: a write that times out is still promised to be durable here.
-            self.journal.hold(Output::Written {
-                id,
-                result: result(&pending),
-            });
+            // A write that times out is still promised to be durable here.
+            let result = result(&pending);
+            self.journal
+                .hold_until(pending.batch, Output::Written { id, result });
         }
     }
 
