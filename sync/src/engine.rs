@@ -532,6 +532,15 @@ impl Replication {
         id >= 1 && id <= self.last_id
     }
 
+    /// Hands over at once whatever is held here and not placed here, copies in use too: for a node on its way out.
+    pub fn hand_over(&mut self, now: Time) {
+        self.now = now;
+        for partition in self.index.resting(now, core::time::Duration::ZERO) {
+            self.holdings.leave_at_rest(partition);
+        }
+        self.compare_where_due();
+    }
+
     /// Keeps a record beside the engine's own, durable with its next batch; `None` removes it. Nothing is answered.
     pub fn put_record(&mut self, space: Space, key: Vec<u8>, value: Option<Vec<u8>>) {
         match value {

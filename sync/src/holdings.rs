@@ -70,8 +70,10 @@ impl Holdings {
                 self.leaving.remove(&partition);
                 self.refill(partition, &old);
             } else {
-                self.filling.remove(&partition);
-                if self.complete.remove(&partition) || self.leaving.contains_key(&partition) {
+                // What was filling may hold writes that nobody else has, too.
+                let held = self.complete.remove(&partition);
+                let filled = self.filling.remove(&partition).is_some();
+                if held || filled || self.leaving.contains_key(&partition) {
                     self.leave(partition);
                 }
             }

@@ -344,6 +344,7 @@ impl Node {
             kept.is_ok(),
             "a valid description stays valid without a role"
         );
+        self.replication.hand_over(now);
     }
 
     /// Whether nothing is left here that another node should have: no partition to hand over, no delta waiting.
