@@ -7,7 +7,7 @@ use super::{CodedSymbol, Reply, Root, ShortId, limits};
 
 /// Computes any range of a set's coded symbols from all of its ids, in any order.
 ///
-/// Takes about `2 ln m` steps of 10 ns for each id, where `m` is the end of the range, and 16 bytes for each symbol. The ids may be
+/// Takes about `2 ln m` steps of 15 ns for each id, where `m` is the end of the range, and 16 bytes for each symbol. The ids may be
 /// added bit by bit; [`root`](Self::root) says what they were, so that a set that changed meanwhile is noticed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Encoder {

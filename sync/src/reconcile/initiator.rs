@@ -2,7 +2,7 @@
 
 use core::ops::Range;
 
-use super::flight::{differences_min, estimate, symbols_for};
+use super::flight::{differences_min, estimate, listing_is_shorter, next_target};
 use super::limits;
 use super::{CodedSymbol, Decoder, Difference, Encoder, Reply, Request, Root, ShortId, Sketch};
 
@@ -22,7 +22,7 @@ use super::{CodedSymbol, Decoder, Difference, Encoder, Reply, Request, Root, Sho
 /// ```
 ///
 /// Flights: the first is as large as the hint says; if it does not suffice, the size of the difference is estimated from it, and
-/// the next flight is made to suffice for that with some room. Each later one grows what was sent by at least a half.
+/// the next flight is made to suffice for that with some room.
 #[derive(Clone, Debug)]
 pub struct Initiator {
     /// Of the set that `received` was made of.
@@ -33,7 +33,6 @@ pub struct Initiator {
 
 /// What to do next.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Progress {
     /// Send this to the responder.
     Send(Request),
@@ -235,16 +234,9 @@ impl Initiator {
         let received = self.received.len() as u64;
         let surplus = self.remote.len().wrapping_sub(local.len()).cast_signed();
         let likely = estimate(difference, surplus).max(differences_min(&local, &self.remote));
-        let target =
-            symbols_for(likely.saturating_add(likely / 8 * 3)).max(received + received / 2);
+        let target = next_target(received, likely);
         let more = target - received;
-        let coded_bytes = more.saturating_mul(CodedSymbol::BYTES as u64);
-        let listed_bytes = self
-            .remote
-            .len()
-            .saturating_mul(8)
-            .saturating_add(LISTING_BYTES);
-        if target > u64::from(limits::SYMBOLS_MAX) || coded_bytes > listed_bytes {
+        if target > u64::from(limits::SYMBOLS_MAX) || listing_is_shorter(more, &self.remote) {
             return Progress::Fallback(Fallback::TooDifferent);
         }
         let more = u32::try_from(more).unwrap_or(limits::FLIGHT_SYMBOLS_MAX);
@@ -255,6 +247,3 @@ impl Initiator {
         })
     }
 }
-
-/// What a listing costs besides its ids: its round trips count for something too.
-const LISTING_BYTES: u64 = 1024;

@@ -2,12 +2,11 @@
 
 use core::ops::Range;
 
-use super::flight::{differences_min, symbols_for};
-use super::{CodedSymbol, Reply, Request, Root, Sketch, limits};
+use super::flight::{differences_min, listing_is_shorter, symbols_for};
+use super::{Reply, Request, Root, Sketch, limits};
 
 /// What has to be done to answer a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Response {
     /// Send this.
     Reply(Reply),
@@ -48,9 +47,8 @@ fn first_flight(root: &Root, hint: u32, sketch: &Sketch) -> Response {
     }
     let least = differences_min(root, &own);
     let most = root.len().saturating_add(own.len());
-    let listed_bytes = own.len().saturating_mul(8).saturating_add(LISTING_BYTES);
-    let coded_bytes = symbols_for(least).saturating_mul(CodedSymbol::BYTES as u64);
-    if symbols_for(least) > u64::from(limits::SYMBOLS_MAX) || coded_bytes > listed_bytes {
+    let needed = symbols_for(least);
+    if needed > u64::from(limits::SYMBOLS_MAX) || listing_is_shorter(needed, &own) {
         return Response::Reply(Reply::TooDifferent { root: own });
     }
     let likely = if hint == 0 {
@@ -79,6 +77,3 @@ fn flight(range: Range<u32>, sketch: &Sketch) -> Response {
 
 /// A first guess that costs 430 bytes and lets the initiator estimate the rest.
 const DIFFERENCES_UNKNOWN: u64 = 12;
-
-/// What a listing costs besides its ids, which includes a second round trip: with less at stake, symbols are fine.
-const LISTING_BYTES: u64 = 1024;

@@ -9,7 +9,7 @@ use super::{CodedSymbol, Root, ShortId, limits};
 /// [`add`](Self::add) gives that of a union of disjoint sets, in any order.
 ///
 /// Up to 64 ids are kept as they are (8 bytes each) and turned into symbols when asked for; beyond that, symbols take 4 KiB
-/// and an insertion or removal costs about INSERT_NS ns.
+/// and an insertion or removal costs about 170 ns.
 ///
 /// ```
 /// use meshwork_sync::reconcile::{ShortId, Sketch};
