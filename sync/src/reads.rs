@@ -45,6 +45,8 @@ pub(crate) enum Purpose {
         id: RequestId,
         /// The wall clock when it came in.
         wall_ms: u64,
+        /// When it is to be answered.
+        deadline: Time,
         /// The write.
         write: Box<Write>,
     },
@@ -374,7 +376,13 @@ impl Replication {
         };
         let position = pending.key.position();
         match pending.purpose {
-            Purpose::BeforeWrite { id, wall_ms, write } => {
+            Purpose::BeforeWrite {
+                id,
+                wall_ms,
+                deadline,
+                mut write,
+            } => {
+                write.timeout = deadline.since(self.now);
                 self.fetched(wall_ms, id, &write, &pending.merged);
             }
             Purpose::Answer(request) => {

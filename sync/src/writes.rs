@@ -102,6 +102,7 @@ impl Replication {
         let purpose = Purpose::BeforeWrite {
             id,
             wall_ms,
+            deadline: self.now + write.timeout,
             write: Box::new(write),
         };
         self.ask(PendingRead::new(key, have, purpose, 1), timeout);

@@ -1,0 +1,6 @@
+//! Whole meshes of replication engines in virtual time: everything that a seed decides, it decides again.
+
+mod chaos;
+mod disk;
+mod load;
+mod sim;
