@@ -297,6 +297,7 @@ impl Replication {
         if let Some(link) = self.links.remove(&peer) {
             self.drop_pushes(peer, link);
         }
+        self.journal.forget_peer(peer);
         self.feed.forget_peer(&peer);
         self.end_session(peer);
         self.ask_instead_of(peer);

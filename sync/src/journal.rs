@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use meshwork_membership::NodeId;
+
 use crate::engine::Output;
 use crate::{Batch, Change, Space, StoreFailure};
 
@@ -140,6 +142,13 @@ impl Journal {
         }
     }
 
+    /// Lets go of what was to be sent to `peer`. Its connection is gone, and after a restart it counts its questions anew: an answer
+    /// to an old one must not be taken for an answer to a new one.
+    pub(crate) fn forget_peer(&mut self, peer: NodeId) {
+        self.held
+            .retain(|_, output| !matches!(output, Output::Send { to, .. } if *to == peer));
+    }
+
     /// How many outputs wait for the disk.
     pub(crate) fn held_len(&self) -> usize {
         self.held.len()
@@ -245,6 +254,26 @@ mod tests {
         assert!(!journal.is_durable(first) && !journal.is_durable(second));
         journal.stored(again);
         assert!(journal.is_durable(first) && journal.is_durable(second));
+    }
+
+    #[test]
+    fn what_a_lost_peer_was_to_be_sent_is_not_sent_to_it_later() {
+        let send = |to| Output::Send {
+            to: NodeId::from_bytes([to; 32]),
+            message: crate::Message::PushAck {
+                id: 1,
+                refused: vec![],
+            },
+        };
+        let mut journal = Journal::new();
+        let batch = journal.put(Space::Meta, vec![1], vec![]);
+        journal.hold(send(1));
+        journal.hold(send(2));
+        journal.forget_peer(NodeId::from_bytes([1; 32]));
+        taken(&mut journal);
+        journal.stored(batch);
+        assert_eq!(journal.release(), Some(send(2)));
+        assert_eq!(journal.release(), None);
     }
 
     #[test]
