@@ -26,7 +26,11 @@ impl HighScores {
     }
 
     fn ranking(&self) -> Vec<(&str, u64)> {
-        let mut ranking: Vec<_> = self.0.iter().map(|(name, score)| (name.as_str(), *score)).collect();
+        let mut ranking: Vec<_> = self
+            .0
+            .iter()
+            .map(|(name, score)| (name.as_str(), *score))
+            .collect();
         // Equal scores are ordered by name: any rule does, as long as it is the same on every node.
         ranking.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
         ranking
@@ -53,7 +57,9 @@ impl Encode for HighScores {
 impl Decode for HighScores {
     fn decode(bytes: &[u8]) -> Result<Self, MergeRefused> {
         // Bytes from elsewhere may be anything: refuse, never panic.
-        serde_json::from_slice(bytes).map(Self).or(Err(MergeRefused))
+        serde_json::from_slice(bytes)
+            .map(Self)
+            .or(Err(MergeRefused))
     }
 }
 
@@ -64,11 +70,20 @@ async fn main() -> anyhow::Result<()> {
 
     let folder = tempfile::tempdir()?;
     found(folder.path(), "arcade", &SetupOptions::default())?;
-    let mesh =
-        Mesh::builder(folder.path()).listen("127.0.0.1:0".parse()?).merges(merges).start().await?;
+    let mesh = Mesh::builder(folder.path())
+        .listen("127.0.0.1:0".parse()?)
+        .merges(merges)
+        .start()
+        .await?;
 
     let scores = mesh.namespace("games")?.custom("pinball", HIGH_SCORES);
-    for (player, score) in [("ada", 900), ("bob", 700), ("ada", 300), ("cyd", 800), ("dan", 100)] {
+    for (player, score) in [
+        ("ada", 900),
+        ("bob", 700),
+        ("ada", 300),
+        ("cyd", 800),
+        ("dan", 100),
+    ] {
         scores.merge(HighScores::of(player, score).encode()).await?;
     }
     let bytes = scores.get().await?.context("nothing was written")?;

@@ -9,12 +9,18 @@ use meshwork::setup::{SetupOptions, found};
 async fn main() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     found(folder.path(), "greenhouse", &SetupOptions::default())?;
-    let mesh = Mesh::builder(folder.path()).listen("127.0.0.1:0".parse()?).start().await?;
+    let mesh = Mesh::builder(folder.path())
+        .listen("127.0.0.1:0".parse()?)
+        .start()
+        .await?;
 
     let sensors = mesh.namespace("sensors")?;
     sensors.counter("door-openings").add(1).await?;
     sensors.register("temperature").put("21.5").await?;
-    println!("door openings: {}", sensors.counter("door-openings").get().await?);
+    println!(
+        "door openings: {}",
+        sensors.counter("door-openings").get().await?
+    );
 
     mesh.stop().await;
     Ok(())

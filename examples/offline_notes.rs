@@ -23,7 +23,9 @@ async fn main() -> anyhow::Result<()> {
     let here = Options::level(Level::Local);
     let on_laptop = laptop.namespace("notes")?.with(here).document("shopping");
     let on_phone = phone.namespace("notes")?.with(here).document("shopping");
-    on_laptop.edit(|text| text.splice(0, 0, "milk\nbread\n")).await?;
+    on_laptop
+        .edit(|text| text.splice(0, 0, "milk\nbread\n"))
+        .await?;
     wait_for("the phone has the note", || async {
         Ok(on_phone.text().await?.as_deref() == Some("milk\nbread\n"))
     })
@@ -33,7 +35,9 @@ async fn main() -> anyhow::Result<()> {
     laptop.cut([phone.id()]);
     phone.cut([laptop.id()]);
     on_laptop.edit(|text| text.splice(0, 0, "butter\n")).await?;
-    on_phone.edit(|text| text.splice(text.len(), 0, "apples\n")).await?;
+    on_phone
+        .edit(|text| text.splice(text.len(), 0, "apples\n"))
+        .await?;
     println!("laptop: {:?}", on_laptop.text().await?.unwrap_or_default());
     println!("phone:  {:?}", on_phone.text().await?.unwrap_or_default());
 
@@ -64,8 +68,13 @@ fn options(name: &str) -> anyhow::Result<SetupOptions> {
 
 /// A ticket needs an address, and the system takes a moment to say which it is.
 async fn invite(mesh: &Mesh) -> anyhow::Result<meshwork::admission::Ticket> {
-    wait_for("the node listens", || async { Ok(!mesh.addresses().is_empty()) }).await?;
-    mesh.invite(Duration::from_secs(60)).await.context("no ticket")
+    wait_for("the node listens", || async {
+        Ok(!mesh.addresses().is_empty())
+    })
+    .await?;
+    mesh.invite(Duration::from_secs(60))
+        .await
+        .context("no ticket")
 }
 
 /// Looks again and again until `condition` holds, for at most 20 s.
@@ -75,7 +84,10 @@ where
 {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
     while !condition().await? {
-        ensure!(tokio::time::Instant::now() < deadline, "not within 20 s: {what}");
+        ensure!(
+            tokio::time::Instant::now() < deadline,
+            "not within 20 s: {what}"
+        );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     Ok(())

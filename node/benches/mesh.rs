@@ -34,7 +34,10 @@ struct Round {
 }
 
 fn main() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     runtime.block_on(async {
         one_node().await;
         three_nodes().await;
@@ -42,7 +45,10 @@ fn main() {
 }
 
 async fn one_node() {
-    println!("one node, 256 writers, durable local writes of {} bytes", VALUE.len());
+    println!(
+        "one node, 256 writers, durable local writes of {} bytes",
+        VALUE.len()
+    );
     let folder = tempfile::tempdir().unwrap();
     let mesh = found(&folder).await;
     let raw = RawStore::open();
@@ -95,7 +101,8 @@ impl RawStore {
         let on_outcome = move |outcome: Outcome| stored.blocking_send(outcome).unwrap_or(());
         let (_store, committer) =
             OpenStore::open(folder.path(), StoreConfig::default(), on_outcome).unwrap();
-        let (submit, mut requests) = mpsc::channel::<(Batch, tokio::sync::oneshot::Sender<()>)>(1_024);
+        let (submit, mut requests) =
+            mpsc::channel::<(Batch, tokio::sync::oneshot::Sender<()>)>(1_024);
         tokio::spawn(async move {
             let mut waiting = std::collections::VecDeque::new();
             let mut next = 0;
@@ -115,7 +122,10 @@ impl RawStore {
                 }
             }
         });
-        Self { submit, _folder: folder }
+        Self {
+            submit,
+            _folder: folder,
+        }
     }
 
     async fn round(&self, clients: usize) -> Round {
@@ -141,7 +151,9 @@ async fn writes(nodes: &[Mesh], clients: usize, level: Level) -> Round {
         let node = nodes[client % nodes.len()].clone();
         async move {
             let op = Op::Put(VALUE.to_vec());
-            node.write(&key(client, at), op, Options::level(level)).await.unwrap();
+            node.write(&key(client, at), op, Options::level(level))
+                .await
+                .unwrap();
         }
     })
     .await
@@ -153,14 +165,20 @@ async fn reads(nodes: &[Mesh], clients: usize, level: Level) -> Round {
         let node = nodes[client % nodes.len()].clone();
         async move {
             let since = CausalContext::default();
-            node.read(&key(client, at), since, Options::level(level)).await.unwrap();
+            node.read(&key(client, at), since, Options::level(level))
+                .await
+                .unwrap();
         }
     })
     .await
 }
 
 fn key(client: usize, at: usize) -> Key {
-    Key::new("bench", format!("{client}/{}", at % KEYS_PER_CLIENT).as_bytes()).unwrap()
+    Key::new(
+        "bench",
+        format!("{client}/{}", at % KEYS_PER_CLIENT).as_bytes(),
+    )
+    .unwrap()
 }
 
 /// Lets clients repeat a request one after the other until the round is over.
@@ -193,7 +211,11 @@ where
     let elapsed = began.elapsed();
     took.sort_unstable();
     let at = |share: f64| took[((took.len() - 1) as f64 * share) as usize];
-    Round { per_second: took.len() as f64 / elapsed.as_secs_f64(), p50: at(0.5), p99: at(0.99) }
+    Round {
+        per_second: took.len() as f64 / elapsed.as_secs_f64(),
+        p50: at(0.5),
+        p99: at(0.99),
+    }
 }
 
 fn show(name: &str, rounds: Vec<Round>) -> f64 {
@@ -227,7 +249,9 @@ async fn join(inviter: &Mesh, folder: &TempDir) -> Mesh {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     let ticket = inviter.invite(Duration::from_secs(60)).await.unwrap();
-    setup::join(folder.path(), &ticket, &options(), Duration::from_secs(10)).await.unwrap();
+    setup::join(folder.path(), &ticket, &options(), Duration::from_secs(10))
+        .await
+        .unwrap();
     Mesh::builder(folder.path()).start().await.unwrap()
 }
 
@@ -236,7 +260,11 @@ async fn settle(nodes: &[Mesh]) {
         let mut settled = true;
         for node in nodes {
             let status = node.status().await.unwrap();
-            let connected = status.members.iter().filter(|m| m.me || m.connected).count();
+            let connected = status
+                .members
+                .iter()
+                .filter(|m| m.me || m.connected)
+                .count();
             settled &= connected == nodes.len() && status.partitions_filling == 0;
         }
         if settled {

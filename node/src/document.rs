@@ -20,7 +20,9 @@ impl TextDocument {
     /// [`ValueError`].
     pub async fn text(&self) -> Result<Option<String>, ValueError> {
         let object = self.0.read().await?;
-        Ok(object.as_document().map(|document| self.open(document, object.version()).text()))
+        Ok(object
+            .as_document()
+            .map(|document| self.open(document, object.version()).text()))
     }
 
     /// Opens the text, lets `change` edit it, and writes what it did. Returns `None` when it did nothing.

@@ -29,6 +29,7 @@ pub struct Node {
     wanted: BTreeMap<NodeId, Vec<String>>,
     outputs: VecDeque<Output>,
     view_changed: bool,
+    pub(super) frames_refused: u64,
 }
 
 /// What a node starts from.
@@ -206,6 +207,7 @@ impl Node {
             wanted: BTreeMap::new(),
             outputs: VecDeque::new(),
             view_changed: true,
+            frames_refused: 0,
         };
         for (peer, addresses) in setup.seeds {
             node.want(peer, addresses);
@@ -246,14 +248,19 @@ impl Node {
         class: Class,
         frame: &[u8],
     ) -> Result<(), RejectFrame> {
-        match class {
-            Class::Gossip => self.membership.handle_message(now, from, frame)?,
-            Class::Data | Class::Bulk => {
-                self.replication.handle_message(now, wall_ms, from, frame)?;
-            }
-        }
+        let taken = match class {
+            Class::Gossip => self
+                .membership
+                .handle_message(now, from, frame)
+                .map_err(RejectFrame::from),
+            Class::Data | Class::Bulk => self
+                .replication
+                .handle_message(now, wall_ms, from, frame)
+                .map_err(RejectFrame::from),
+        };
+        self.frames_refused += u64::from(taken.is_err());
         self.after(now);
-        Ok(())
+        taken
     }
 
     /// A batch is durable.

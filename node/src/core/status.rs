@@ -58,6 +58,8 @@ pub struct Status {
     pub handed_over: bool,
     /// Why writes are refused at present.
     pub store_failure: Option<String>,
+    /// Frames from members that made no sense or answered nothing, since the start.
+    pub frames_refused: u64,
     /// Counters since the start.
     #[serde(skip)]
     pub counts: Counts,
@@ -105,6 +107,7 @@ impl Node {
                 .replication
                 .store_failure()
                 .map(StoreFailure::to_string),
+            frames_refused: self.frames_refused,
             counts: self.replication.counts(),
         }
     }

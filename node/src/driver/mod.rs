@@ -67,7 +67,10 @@ pub(crate) struct Running {
 impl Running {
     /// Who edits a document that is opened now.
     pub(crate) fn next_actor(&self) -> ActorSeed {
-        ActorSeed::new(self.replica, self.next_session.fetch_add(1, Ordering::Relaxed))
+        ActorSeed::new(
+            self.replica,
+            self.next_session.fetch_add(1, Ordering::Relaxed),
+        )
     }
 }
 
