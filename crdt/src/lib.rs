@@ -45,5 +45,5 @@ pub use object::Object;
 pub use op::{ApplyOp, Op, Stamp};
 pub use replica::{ParseReplicaId, ReplicaId};
 #[cfg(feature = "document")]
-pub use text::{ActorSeed, SpliceText, Text};
+pub use text::{ActorSeed, SpliceText, Text, UnknownHead};
 pub use wire::{Bound, DecodeObject, Limits};

@@ -6,7 +6,9 @@ use core::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use automerge::transaction::{CommitOptions, Transactable};
-use automerge::{ActorId, AutoCommit, Change, ObjId, ObjType, ROOT, ReadDoc, TextEncoding, Value};
+use automerge::{
+    ActorId, AutoCommit, Change, ChangeHash, ObjId, ObjType, ROOT, ReadDoc, TextEncoding, Value,
+};
 
 use crate::text::chunk;
 use crate::text::ready::{Origin, Ready};
@@ -47,6 +49,7 @@ pub struct Text {
     ready: Ready,
     unsent: Vec<u8>,
     refused: usize,
+    rewound: bool,
 }
 
 /// What the automerge actor is made from: never random, so that the same edits give the same bytes.
@@ -119,6 +122,23 @@ impl Text {
         self.doc
             .splice_text(&self.text, position, delete, insert)
             .or(Err(refusal))
+    }
+
+    /// Goes back to the text at `heads`, for an edit whose positions were counted there. What was written since is neither
+    /// seen nor touched; the next call of [`Text::commit`], [`Text::heads`] or [`Text::absorb`] comes back to the present.
+    ///
+    /// # Errors
+    /// [`UnknownHead`] if one of them is of a change that has not arrived; nothing changed.
+    pub fn rewind(&mut self, heads: &[[u8; 32]]) -> Result<(), UnknownHead> {
+        self.seal();
+        let heads: Vec<ChangeHash> = heads.iter().copied().map(ChangeHash).collect();
+        for head in &heads {
+            let found = self.doc.get_change_by_hash(head);
+            found.ok_or(UnknownHead { head: head.0 })?;
+        }
+        self.doc.isolate(&heads);
+        self.rewound = true;
+        Ok(())
     }
 
     /// Ends a commit: the chunk to write with [`crate::Op::Chunk`], or `None` if nothing was edited since the last.
@@ -202,6 +222,7 @@ impl Text {
             ready: Ready::default(),
             unsent,
             refused,
+            rewound: false,
         };
         let genesis = chunk::parse(GENESIS).unwrap_or_default();
         genesis
@@ -221,9 +242,15 @@ impl Text {
 
     /// Moves what was edited since the last commit from automerge's transaction to `unsent`.
     fn seal(&mut self) {
-        if self.doc.pending_ops() == 0 {
-            return;
+        if self.doc.pending_ops() > 0 {
+            self.seal_change();
         }
+        if core::mem::take(&mut self.rewound) {
+            self.doc.integrate();
+        }
+    }
+
+    fn seal_change(&mut self) {
         let hash = self.doc.commit_with(CommitOptions::default().with_time(0));
         if let Some(change) = hash.and_then(|hash| self.doc.get_change_by_hash(&hash)) {
             if self.chunks == 0 && self.unsent.is_empty() {
@@ -318,6 +345,14 @@ pub struct SpliceText {
     pub length: usize,
 }
 
+/// A text cannot be rewound to a change that has not arrived: fetch what is missing first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a change that was named is not here")]
+pub struct UnknownHead {
+    /// Its hash.
+    pub head: [u8; 32],
+}
+
 /// One call, because a call costs automerge time in proportion to the whole document. If it says no, the
 /// document may be half-way; automerge has panicked on hostile changes, and that is no reason for us to.
 fn try_apply(doc: &mut AutoCommit, changes: Vec<Change>) -> bool {
@@ -348,6 +383,23 @@ const GENESIS: &[u8] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_edit_of_an_earlier_text_keeps_what_was_written_since() {
+        let seed = ActorSeed::new(ReplicaId::from_bytes(*b"replicaA"), 1);
+        let mut text = Text::open(&Document::default(), &CausalContext::default(), seed);
+        text.splice(0, 0, "one three").unwrap();
+        let then = text.heads();
+        text.splice(0, 0, "zero ").unwrap();
+        text.heads();
+        text.rewind(&then).unwrap();
+        assert_eq!(text.text(), "one three");
+        text.splice(4, 0, "two ").unwrap();
+        assert!(text.commit().is_some());
+        assert_eq!(text.text(), "zero one two three");
+        assert_eq!(text.rewind(&[[7; 32]]), Err(UnknownHead { head: [7; 32] }));
+        assert_eq!(text.text(), "zero one two three");
+    }
 
     #[test]
     fn the_first_change_is_what_automerge_would_write() {

@@ -4,4 +4,4 @@ mod chunk;
 mod editor;
 mod ready;
 
-pub use editor::{ActorSeed, SpliceText, Text};
+pub use editor::{ActorSeed, SpliceText, Text, UnknownHead};
