@@ -7,6 +7,7 @@ pub mod admission;
 mod builder;
 pub mod core;
 mod document;
+pub mod doors;
 mod driver;
 mod invites;
 mod mesh;

@@ -1,0 +1,208 @@
+//! Answers that say no.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use meshwork_crdt::ApplyOp;
+use meshwork_sync::{InvalidKey, ReadError, StoreFailure, WriteError};
+use serde_json::json;
+
+use crate::{InviteError, RequestError};
+
+/// A request was refused or failed: a status, a code for programs and a text for people.
+#[derive(Debug)]
+pub(super) struct Failure {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+}
+
+impl Failure {
+    pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        let message = message.into();
+        Self {
+            status,
+            code,
+            message,
+        }
+    }
+
+    pub(super) fn bad(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code, message)
+    }
+
+    pub(super) fn conflict(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, code, message)
+    }
+
+    pub(super) fn forbidden(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, code, message)
+    }
+
+    pub(super) fn busy(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "busy", message)
+    }
+
+    pub(super) fn too_large(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message)
+    }
+
+    pub(super) fn not_found() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "not_found",
+            "there is nothing under this key",
+        )
+    }
+
+    pub(super) fn internal(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message)
+    }
+
+    pub(super) fn stopped() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "stopped",
+            "the node has stopped: start it again",
+        )
+    }
+
+    pub(super) fn stopping() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "stopping",
+            "the node is stopping already",
+        )
+    }
+
+    fn unavailable(code: &'static str, error: impl ToString) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, code, error.to_string())
+    }
+
+    fn timeout(error: impl ToString) -> Self {
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "timeout", error.to_string())
+    }
+
+    fn damaged(error: impl ToString) -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "damaged",
+            error.to_string(),
+        )
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let body = json!({"error": {"code": self.code, "message": self.message}});
+        let headers = [(header::CONTENT_TYPE, JSON)];
+        let mut response = (self.status, headers, body.to_string()).into_response();
+        if self.status == StatusCode::UNAUTHORIZED {
+            let bearer = HeaderValue::from_static("Bearer");
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, bearer);
+        }
+        if self.status == StatusCode::TOO_MANY_REQUESTS {
+            let second = HeaderValue::from_static("1");
+            response.headers_mut().insert(header::RETRY_AFTER, second);
+        }
+        response
+    }
+}
+
+/// What JSON answers are labelled with.
+pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+impl From<InvalidKey> for Failure {
+    fn from(error: InvalidKey) -> Self {
+        Self::bad("bad_key", error.to_string())
+    }
+}
+
+impl<E: Into<Self>> From<RequestError<E>> for Failure {
+    fn from(error: RequestError<E>) -> Self {
+        match error {
+            RequestError::Stopped => Self::stopped(),
+            RequestError::Refused(error) => error.into(),
+        }
+    }
+}
+
+impl From<WriteError> for Failure {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Apply(error) => error.into(),
+            WriteError::ValueTooLarge { .. } | WriteError::ObjectTooLarge { .. } => {
+                Self::too_large(error.to_string())
+            }
+            WriteError::Busy => Self::busy(error.to_string()),
+            WriteError::OutboxFull { .. } => Self::new(
+                StatusCode::INSUFFICIENT_STORAGE,
+                "outbox_full",
+                error.to_string(),
+            ),
+            WriteError::Unavailable { .. } => Self::unavailable("unavailable", error),
+            WriteError::Timeout { .. } => Self::timeout(error),
+            WriteError::Damaged => Self::damaged(error),
+            WriteError::Store(error) => error.into(),
+            error => Self::internal(error.to_string()),
+        }
+    }
+}
+
+impl From<ReadError> for Failure {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Busy => Self::busy(error.to_string()),
+            ReadError::Unavailable { .. } => Self::unavailable("unavailable", error),
+            ReadError::Timeout { .. } => Self::timeout(error),
+            ReadError::Damaged => Self::damaged(error),
+            ReadError::Store(error) => error.into(),
+            error => Self::internal(error.to_string()),
+        }
+    }
+}
+
+impl From<ApplyOp> for Failure {
+    fn from(error: ApplyOp) -> Self {
+        match error {
+            ApplyOp::WrongKind { found, .. } => Self::conflict(
+                "wrong_kind",
+                format!(
+                    "{error}: use operations for a {found}, another key, or delete this one first"
+                ),
+            ),
+            ApplyOp::TooLarge { .. } => Self::too_large(error.to_string()),
+            ApplyOp::MergeRefused(_) => Self::bad("payload_refused", error.to_string()),
+            error => Self::internal(error.to_string()),
+        }
+    }
+}
+
+impl From<StoreFailure> for Failure {
+    fn from(error: StoreFailure) -> Self {
+        match error {
+            StoreFailure::Full => Self::new(
+                StatusCode::INSUFFICIENT_STORAGE,
+                "store_full",
+                error.to_string(),
+            ),
+            error => Self::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "store_broken",
+                error.to_string(),
+            ),
+        }
+    }
+}
+
+impl From<InviteError> for Failure {
+    fn from(error: InviteError) -> Self {
+        match error {
+            InviteError::MayNotAdmit => Self::forbidden("may_not_admit", error.to_string()),
+            InviteError::Issue(_) => Self::busy(error.to_string()),
+            InviteError::NoAddress => Self::conflict("no_address", error.to_string()),
+            InviteError::Entropy => Self::internal(error.to_string()),
+        }
+    }
+}

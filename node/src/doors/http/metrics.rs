@@ -1,0 +1,296 @@
+//! `/metrics`: the text format of Prometheus, version 0.0.4.
+//!
+//! Written by hand, since nearly all figures are snapshots of what other parts count already: a registry would only be
+//! filled anew for every page.
+
+use std::fmt::{Display, Write};
+
+use meshwork_sync::Counts;
+
+use super::tally::{Answered, Tally, reason_name};
+use crate::core::Status;
+use crate::net::{NetStats, RefuseReason};
+
+/// What the page is labelled with.
+pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// The page. Without a status the node has stopped, and only what the door itself knows is shown.
+pub(super) fn page(
+    status: Option<&Status>,
+    net: &NetStats,
+    tally: &Tally,
+    started_s: u64,
+) -> String {
+    let mut page = Page::default();
+    page.family(
+        "process_start_time_seconds",
+        GAUGE,
+        "When the process opened its door, in seconds since 1970.",
+    )
+    .plain(started_s);
+    page.family(
+        "meshwork_build_info",
+        GAUGE,
+        "The release that runs; always 1.",
+    )
+    .labelled(&[("version", env!("CARGO_PKG_VERSION"))], 1);
+    page.family(
+        "meshwork_up",
+        GAUGE,
+        "Whether the node behind the door runs.",
+    )
+    .plain(u8::from(status.is_some()));
+    if let Some(status) = status {
+        members_and_partitions(&mut page, status);
+        holdings(&mut page, status);
+        counts(&mut page, &status.counts);
+    }
+    network(&mut page, net);
+    requests(&mut page, &tally.snapshot());
+    page.text
+}
+
+fn members_and_partitions(page: &mut Page, status: &Status) {
+    page.family(
+        "meshwork_members",
+        GAUGE,
+        "Members that this node knows, itself included, by state.",
+    );
+    for state in ["alive", "suspect", "down", "left"] {
+        let members = status
+            .members
+            .iter()
+            .filter(|member| member.state == state)
+            .count();
+        page.labelled(&[("state", state)], members);
+    }
+    let placed = status
+        .members
+        .iter()
+        .find(|member| member.me)
+        .map_or(0, |me| me.partitions);
+    page.family("meshwork_partitions", GAUGE, "Partitions here by state: held are placed here and complete, filling are placed here and still compared, leaving are handed over.")
+        .labelled(&[("state", "held")], placed.saturating_sub(status.partitions_filling))
+        .labelled(&[("state", "filling")], status.partitions_filling)
+        .labelled(&[("state", "leaving")], status.partitions_leaving);
+}
+
+fn holdings(page: &mut Page, status: &Status) {
+    page.family("meshwork_objects", GAUGE, "Objects held here.")
+        .plain(status.objects);
+    page.family(
+        "meshwork_outbox_deltas",
+        GAUGE,
+        "Deltas that wait for peers.",
+    )
+    .plain(status.outbox_deltas);
+    page.family(
+        "meshwork_outbox_bytes",
+        GAUGE,
+        "Bytes of the deltas that wait for peers.",
+    )
+    .plain(status.outbox_bytes);
+    page.family(
+        "meshwork_store_failed",
+        GAUGE,
+        "Whether the store refuses writes.",
+    )
+    .plain(u8::from(status.store_failure.is_some()));
+}
+
+fn counts(page: &mut Page, counts: &Counts) {
+    let totals = [
+        (
+            "writes",
+            "Writes coordinated here and merged.",
+            counts.writes,
+        ),
+        ("reads", "Reads answered here.", counts.reads),
+        (
+            "items_received",
+            "Items merged that peers pushed.",
+            counts.items_received,
+        ),
+        (
+            "items_refused",
+            "Items that peers pushed and this node refused.",
+            counts.items_refused,
+        ),
+        (
+            "items_refused_by_peers",
+            "Items that this node pushed and peers refused.",
+            counts.items_refused_by_peers,
+        ),
+        (
+            "clock_ahead",
+            "Stamps refused since they lay too far ahead of the clock.",
+            counts.clock_ahead,
+        ),
+        (
+            "read_repairs",
+            "Objects sent to replicas that a read found behind.",
+            counts.read_repairs,
+        ),
+        (
+            "comparisons",
+            "Comparisons with peers carried through.",
+            counts.comparisons,
+        ),
+        (
+            "differences",
+            "Differences that comparisons found.",
+            counts.differences,
+        ),
+        (
+            "listings",
+            "Comparisons that fell back to listing.",
+            counts.listings,
+        ),
+        (
+            "damaged_records",
+            "Damaged records met in the store.",
+            counts.damaged,
+        ),
+        (
+            "malformed_messages",
+            "Messages refused as malformed.",
+            counts.malformed,
+        ),
+        (
+            "timeouts",
+            "Requests that ran into their deadline.",
+            counts.timeouts,
+        ),
+    ];
+    for (name, help, value) in totals {
+        page.family(&format!("meshwork_{name}_total"), COUNTER, help)
+            .plain(value);
+    }
+}
+
+fn network(page: &mut Page, net: &NetStats) {
+    page.family("meshwork_net_links", GAUGE, "Members connected now.")
+        .plain(net.links);
+    page.family(
+        "meshwork_net_bytes_total",
+        COUNTER,
+        "Bytes of frames to and from members.",
+    )
+    .labelled(&[("direction", "in")], net.bytes_in)
+    .labelled(&[("direction", "out")], net.bytes_out);
+    page.family(
+        "meshwork_net_frames_total",
+        COUNTER,
+        "Frames to and from members.",
+    )
+    .labelled(&[("direction", "in")], net.frames_in)
+    .labelled(&[("direction", "out")], net.frames_out);
+    page.family("meshwork_net_dials_total", COUNTER, "Dials begun.")
+        .plain(net.dials);
+    page.family(
+        "meshwork_net_dials_failed_total",
+        COUNTER,
+        "Dials that did not reach whom they meant.",
+    )
+    .plain(net.dials_failed);
+    page.family(
+        "meshwork_net_handshakes_dropped_total",
+        COUNTER,
+        "Unproved connections dropped to make room for newer ones.",
+    )
+    .plain(net.handshakes_dropped);
+    page.family(
+        "meshwork_net_refused_total",
+        COUNTER,
+        "Connections that this node refused, by reason.",
+    );
+    by_reason(page, &net.refused);
+    page.family(
+        "meshwork_net_refused_by_peers_total",
+        COUNTER,
+        "Connections that others refused to this node, by reason.",
+    );
+    by_reason(page, &net.refused_by_peers);
+}
+
+/// All reasons, since a series that appears with its first event hides that event from `rate()`.
+fn by_reason(page: &mut Page, counted: &[(RefuseReason, u64)]) {
+    for reason in RefuseReason::ALL {
+        let count = counted.iter().find(|(found, _)| *found == reason);
+        page.labelled(
+            &[("reason", reason_name(reason))],
+            count.map_or(0, |(_, count)| *count),
+        );
+    }
+}
+
+fn requests(page: &mut Page, answered: &Answered) {
+    page.family(
+        "meshwork_http_requests_total",
+        COUNTER,
+        "Requests answered by the HTTP door, by route class and status.",
+    );
+    for ((route, status), count) in &answered.requests {
+        page.labelled(
+            &[("route", route.name()), ("status", &status.to_string())],
+            count,
+        );
+    }
+    page.family(
+        "meshwork_http_request_duration_seconds",
+        "summary",
+        "Time until answers of the HTTP door began, by route class.",
+    );
+    for (route, (count, sum)) in &answered.took {
+        let labels = [("route", route.name())];
+        page.sample("_sum", &labels, sum.as_secs_f64());
+        page.sample("_count", &labels, count);
+    }
+}
+
+/// A page that is being written.
+#[derive(Default)]
+struct Page {
+    text: String,
+    family: String,
+}
+
+impl Page {
+    /// Begins a family of samples.
+    fn family(&mut self, name: &str, kind: &str, help: &str) -> &mut Self {
+        name.clone_into(&mut self.family);
+        self.line(format_args!("# HELP {name} {help}\n# TYPE {name} {kind}"));
+        self
+    }
+
+    fn plain(&mut self, value: impl Display) -> &mut Self {
+        self.sample("", &[], value)
+    }
+
+    fn labelled(&mut self, labels: &[(&str, &str)], value: impl Display) -> &mut Self {
+        self.sample("", labels, value)
+    }
+
+    /// Labels are ours, with nothing in them that must be escaped.
+    fn sample(&mut self, suffix: &str, labels: &[(&str, &str)], value: impl Display) -> &mut Self {
+        let labels: Vec<String> = labels
+            .iter()
+            .map(|(name, label)| format!("{name}=\"{label}\""))
+            .collect();
+        let labels = match labels.is_empty() {
+            true => String::new(),
+            false => format!("{{{}}}", labels.join(",")),
+        };
+        let family = std::mem::take(&mut self.family);
+        self.line(format_args!("{family}{suffix}{labels} {value}"));
+        self.family = family;
+        self
+    }
+
+    fn line(&mut self, line: std::fmt::Arguments<'_>) {
+        writeln!(self.text, "{line}").expect("a string takes any text");
+    }
+}
+
+const GAUGE: &str = "gauge";
+const COUNTER: &str = "counter";

@@ -1,0 +1,124 @@
+//! A connection whose peer must keep reading.
+
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::Sleep;
+
+/// A stream that fails when the peer takes none of what is written for a while.
+///
+/// Without it a client that asks and never reads holds its connection, and what it asked for, for ever.
+#[derive(Debug)]
+pub(super) struct Patient<S = TcpStream> {
+    stream: S,
+    /// Runs while a write waits.
+    stalled: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S> Patient<S> {
+    pub(super) const fn new(stream: S) -> Self {
+        Self {
+            stream,
+            stalled: None,
+        }
+    }
+
+    /// Passes on what a write said, unless it has waited too long.
+    fn judge<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        written: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let stalled = self
+            .stalled
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(STALL_MAX)));
+        stalled
+            .as_mut()
+            .poll(context)
+            .map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.judge(context, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.judge(context, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.stream).poll_flush(context);
+        self.judge(context, flushed)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let closed = Pin::new(&mut self.stream).poll_shutdown(context);
+        self.judge(context, closed)
+    }
+}
+
+/// How long a peer may take nothing.
+const STALL_MAX: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_never_reads_is_dropped_and_one_that_reads_is_not() {
+        let (near, mut far) = tokio::io::duplex(4);
+        let mut near = Patient::new(near);
+        let reader = tokio::spawn(async move {
+            let mut bytes = [0; 4];
+            for _ in 0..3 {
+                tokio::time::sleep(STALL_MAX / 2).await;
+                far.read_exact(&mut bytes).await.unwrap();
+            }
+            far
+        });
+        near.write_all(b"twelve bytes").await.unwrap();
+        let far = reader.await.unwrap();
+        let error = near
+            .write_all(b"more")
+            .await
+            .and(near.write_all(b"!").await);
+        assert_eq!(error.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        drop(far);
+    }
+}

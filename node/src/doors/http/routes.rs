@@ -1,0 +1,64 @@
+//! Which address leads where.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::{Method, StatusCode, Uri};
+use axum::middleware;
+use axum::routing::{MethodRouter, get, post};
+
+use super::failure::Failure;
+use super::state::Door;
+use super::{documents, guard, keys, node, watch};
+
+pub(super) fn router(door: Arc<Door>) -> Router {
+    let mut router = Router::new();
+    for (path, methods) in routes() {
+        router = router.route(path, methods);
+    }
+    router
+        .fallback(unknown)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&door),
+            guard::guard,
+        ))
+        .with_state(door)
+}
+
+/// Every route; `openapi.json` describes the same.
+fn routes() -> [(&'static str, MethodRouter<Arc<Door>>); 12] {
+    [
+        ("/health", get(node::health)),
+        ("/ready", get(node::ready)),
+        ("/metrics", get(node::metrics)),
+        ("/v1/openapi.json", get(node::openapi)),
+        ("/v1/status", get(node::status)),
+        ("/v1/invites", post(node::invite)),
+        ("/v1/leave", post(node::leave)),
+        ("/v1/stop", post(node::stop)),
+        ("/v1/faults/cut", post(node::cut)),
+        ("/v1/watch", get(watch::watch)),
+        (
+            "/v1/keys/{*key}",
+            get(keys::get)
+                .put(keys::put)
+                .post(keys::change)
+                .delete(keys::delete),
+        ),
+        ("/v1/docs/{*key}", get(documents::get).post(documents::post)),
+    ]
+}
+
+async fn unknown(uri: Uri) -> Failure {
+    let message = format!(
+        "there is no {:?}; GET /v1/openapi.json lists what there is",
+        uri.path()
+    );
+    Failure::new(StatusCode::NOT_FOUND, "no_such_route", message)
+}
+
+async fn wrong_method(method: Method) -> Failure {
+    let message = format!("{method} does nothing here; GET /v1/openapi.json lists what does");
+    Failure::new(StatusCode::METHOD_NOT_ALLOWED, "wrong_method", message)
+}
