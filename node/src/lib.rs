@@ -16,6 +16,7 @@ pub mod net;
 mod settings;
 pub mod setup;
 pub mod store;
+pub mod traces;
 mod wall;
 mod watch;
 

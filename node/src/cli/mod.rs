@@ -1,0 +1,61 @@
+//! The command line. Every command is a thin client: it checks what was typed, asks the running node, and shows the answer.
+//!
+//! Only `init`, `join` and `up` touch the data folder's secrets themselves.
+
+mod args;
+mod client;
+mod collections;
+mod document;
+mod exit;
+mod folder;
+mod import;
+mod key;
+mod logging;
+mod mesh;
+mod output;
+mod setup;
+mod show;
+mod status;
+mod up;
+mod values;
+mod watch;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Cli, Command};
+use exit::Failure;
+
+/// Reads the arguments, carries the command out and says how it went.
+pub(crate) fn run() -> ExitCode {
+    let cli = Cli::parse();
+    match carry_out(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            output::failure(&failure);
+            failure.exit.into()
+        }
+    }
+}
+
+fn carry_out(cli: &Cli) -> Result<(), Failure> {
+    let folder = folder::choose(cli.dir.as_deref())?;
+    match &cli.command {
+        Command::Init(args) => setup::init(&folder, args),
+        Command::Join(args) => setup::join(&folder, args),
+        Command::Up(args) => up::run(&folder, args),
+        Command::Invite(args) => mesh::invite(&folder, args),
+        Command::Leave(args) => mesh::leave(&folder, args),
+        Command::Status(args) => status::run(&folder, args),
+        Command::Put(args) => values::put(&folder, args),
+        Command::Get(args) => values::get(&folder, args),
+        Command::Del(args) => values::delete(&folder, args),
+        Command::Incr(args) => values::increment(&folder, args),
+        Command::Set(args) => collections::set(&folder, &args.command),
+        Command::Map(args) => collections::map(&folder, &args.command),
+        Command::Flag(args) => collections::flag(&folder, &args.command),
+        Command::Doc(args) => document::run(&folder, &args.command),
+        Command::Watch(args) => watch::run(&folder, args),
+    }
+}

@@ -1,0 +1,146 @@
+//! Running the node.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use clap::Args;
+use meshwork::setup::{LoadMember, Member};
+use meshwork::store::OpenDataDir;
+use meshwork::{Ended, Mesh, StartMesh};
+
+use super::exit::{Exit, Failure};
+use super::{logging, output};
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  meshwork up
+  meshwork up --dir /srv/meshwork --log info --log-json
+
+Ctrl-C or SIGTERM stops it cleanly; a second Ctrl-C at once. A node that is killed loses nothing that it
+acknowledged. What is said with --listen and --http goes before settings.toml, and only for this run.")]
+pub(crate) struct UpArgs {
+    /// Where to listen for other nodes (UDP)
+    #[arg(long, value_name = "IP:PORT")]
+    listen: Option<SocketAddr>,
+    /// Where to listen for programs on this machine (TCP)
+    #[arg(long, value_name = "IP:PORT")]
+    http: Option<SocketAddr>,
+    /// What to log: a level, or levels by module
+    #[arg(long, default_value = logging::DEFAULT, env = "MESHWORK_LOG", value_name = "FILTER")]
+    log: String,
+    /// Log one JSON object a line
+    #[arg(long)]
+    log_json: bool,
+    /// Let programs with the token cut links, for demonstrations and tests of partitions
+    #[arg(long, hide = true)]
+    allow_faults: bool,
+}
+
+pub(crate) fn run(folder: &Path, args: &UpArgs) -> Result<(), Failure> {
+    let form = if args.log_json {
+        logging::Form::Json
+    } else {
+        logging::Form::Text
+    };
+    logging::start(&args.log, form)?;
+    // Looked at before anything is made, so that a mistyped folder is not created.
+    let member = Member::load(folder).map_err(|error| Failure::from_error(Exit::Failed, &error))?;
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::from_error(Exit::Failed, &error))?
+        .block_on(serve(folder, &member, args))
+}
+
+async fn serve(folder: &Path, member: &Member, args: &UpArgs) -> Result<(), Failure> {
+    let mut builder = Mesh::builder(folder);
+    if let Some(listen) = args.listen {
+        builder = builder.listen(listen);
+    }
+    let mut signals = Signals::listen()?;
+    let mesh = builder
+        .start()
+        .await
+        .map_err(|error| failure(folder, &error))?;
+    introduce(folder, &mesh, member, "")?;
+    tokio::select! {
+        () = signals.next() => {}
+        ended = mesh.ended() => return end(&ended),
+    }
+    output::note("stopping; press Ctrl-C again to stop at once");
+    tokio::select! {
+        () = signals.next() => Err(Failure::new(Exit::Failed, "stopped at once")),
+        () = mesh.stop() => Ok(()),
+    }
+}
+
+fn introduce(folder: &Path, mesh: &Mesh, member: &Member, http: &str) -> Result<(), Failure> {
+    let (name, mesh_name) = (&member.settings.name, mesh.mesh_name());
+    output::line(format_args!(
+        "node      {} ({})",
+        output::one_line(name),
+        mesh.id()
+    ))?;
+    output::line(format_args!("mesh      {}", output::one_line(mesh_name)))?;
+    output::line(format_args!("folder    {}", folder.display()))?;
+    for address in mesh.addresses() {
+        output::line(format_args!("listens   {address} (UDP)"))?;
+    }
+    output::line(format_args!("http      {http}"))?;
+    output::line("next      meshwork invite    a ticket for one more machine")?;
+    output::line("          meshwork status    who is here, and what they hold")?;
+    output::line("          Ctrl-C             stops this node; its data stays")
+}
+
+/// How the program ends when the node ended by itself.
+fn end(ended: &Ended) -> Result<(), Failure> {
+    match ended {
+        Ended::Stopped => Ok(()),
+        other => Err(Failure::from_error(Exit::Failed, other)),
+    }
+}
+
+fn failure(folder: &Path, error: &StartMesh) -> Failure {
+    let failure = Failure::from_error(Exit::Failed, error);
+    match error {
+        StartMesh::Folder(OpenDataDir::InUse { .. }) => failure.hint(format!(
+            "the node runs already: see `meshwork status --dir {}`",
+            folder.display()
+        )),
+        StartMesh::Member(LoadMember::Settings(_)) => {
+            failure.hint("edit settings.toml, or delete it to go back to the defaults")
+        }
+        _ => failure,
+    }
+}
+
+/// The signals that ask a program to stop.
+struct Signals {
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self, Failure> {
+        Ok(Self {
+            #[cfg(unix)]
+            terminate: {
+                use tokio::signal::unix::{SignalKind, signal};
+                signal(SignalKind::terminate())
+                    .map_err(|error| Failure::from_error(Exit::Failed, &error))?
+            },
+        })
+    }
+
+    async fn next(&mut self) {
+        #[cfg(unix)]
+        let terminate = self.terminate.recv();
+        #[cfg(not(unix))]
+        let terminate = std::future::pending::<Option<()>>();
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminate => {}
+        }
+    }
+}

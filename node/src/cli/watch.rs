@@ -1,0 +1,164 @@
+//! Changes as they arrive.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+
+use clap::Args;
+use meshwork_sync::{InvalidKey, Key, Prefix};
+use serde_json::{Value as Json, json};
+
+use super::client::Door;
+use super::exit::{Exit, Failure};
+use super::key::{Reach, percent};
+use super::values::{entries, read};
+use super::{output, show};
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  meshwork watch notes/
+  meshwork watch stats/visits --json | while read -r line; do ...; done
+
+Each line is a key and its value after the change. Changes that come faster than they can be read are
+told as one; if some had to be left out, a line says so.")]
+pub(crate) struct WatchArgs {
+    /// The first part of the keys: namespace/ or namespace/first-letters
+    #[arg(value_parser = prefix, value_name = "PREFIX")]
+    prefix: String,
+    #[command(flatten)]
+    reach: Reach,
+    /// Print one JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+/// What a stream of events tells.
+#[derive(Debug, PartialEq, Eq)]
+enum Event {
+    Changed(Key),
+    Missed,
+}
+
+pub(crate) fn run(folder: &Path, args: &WatchArgs) -> Result<(), Failure> {
+    let door = Door::open(folder)?;
+    let prefix = percent(args.prefix.as_bytes());
+    let stream = door.stream(&format!("watch?prefix={prefix}"))?;
+    output::note(format_args!(
+        "watching {}; Ctrl-C ends",
+        output::one_line(&args.prefix)
+    ));
+    for event in Events::new(stream) {
+        match event {
+            Event::Changed(key) => changed(&door, &key, args)?,
+            Event::Missed if args.json => output::json(&json!({"missed": true}))?,
+            Event::Missed => output::line("(some changes were missed: read again what matters)")?,
+        }
+    }
+    Err(Failure::new(Exit::NoNode, "the node stopped"))
+}
+
+fn changed(door: &Door, key: &Key, args: &WatchArgs) -> Result<(), Failure> {
+    let answer = match read(door, key, &args.reach) {
+        Ok(answer) => answer,
+        Err(failure) if failure.exit == Exit::NotFound => Json::Null,
+        Err(failure) => return Err(failure),
+    };
+    if args.json {
+        return output::json(&match answer {
+            Json::Null => json!({"key": key.to_string(), "deleted": true}),
+            answer => answer,
+        });
+    }
+    let values: Vec<String> = entries(&answer).iter().map(line).collect();
+    if values.is_empty() {
+        return output::line(format_args!("{key} (deleted)"));
+    }
+    output::line(format_args!("{key} = {}", values.join(" | ")))
+}
+
+/// A document is too long for a line.
+fn line(value: &Json) -> String {
+    match (show::kind(value), value.get("value").and_then(Json::as_str)) {
+        ("document", Some(text)) => format!("(a document of {} characters)", text.chars().count()),
+        _ => show::brief(value),
+    }
+}
+
+/// Checks what was typed, and gives it back as it is sent.
+fn prefix(text: &str) -> Result<String, InvalidKey> {
+    Prefix::parse(text).map(|_| text.to_owned())
+}
+
+/// Reads server-sent events; the end of the stream ends it.
+struct Events<R> {
+    lines: BufReader<R>,
+}
+
+impl<R: Read> Events<R> {
+    fn new(stream: R) -> Self {
+        Self {
+            lines: BufReader::new(stream),
+        }
+    }
+}
+
+impl<R: Read> Iterator for Events<R> {
+    type Item = Event;
+
+    fn next(&mut self) -> Option<Event> {
+        let (mut name, mut data) = (String::new(), String::new());
+        loop {
+            let mut line = String::new();
+            let mut bounded = self.lines.by_ref().take(LINE_BYTES_MAX);
+            if bounded.read_line(&mut line).ok()? == 0 {
+                return None;
+            }
+            let line = line.trim_end();
+            if let Some(value) = line.strip_prefix("event:") {
+                value.trim_start().clone_into(&mut name);
+            } else if let Some(value) = line.strip_prefix("data:") {
+                data.push_str(value.trim_start());
+            } else if line.is_empty() {
+                if let Some(event) = event(&name, &data) {
+                    return Some(event);
+                }
+                name.clear();
+                data.clear();
+            }
+        }
+    }
+}
+
+fn event(name: &str, data: &str) -> Option<Event> {
+    match name {
+        "missed" => Some(Event::Missed),
+        "changed" => {
+            let json: Json = serde_json::from_str(data).ok()?;
+            let key = json.get("key")?.as_str()?;
+            Key::parse(key).ok().map(Event::Changed)
+        }
+        _ => None,
+    }
+}
+
+/// Longer than any event about a key can be.
+const LINE_BYTES_MAX: u64 = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_read_and_comments_skipped() {
+        let stream = b": keep-alive\n\nevent: changed\ndata: {\"key\":\"notes/a\"}\n\nevent: other\ndata: x\n\n\
+            event: missed\ndata: {}\n\nevent: changed\ndata: {\"key\":\"not";
+        let events: Vec<Event> = Events::new(&stream[..]).collect();
+        assert_eq!(
+            events,
+            [
+                Event::Changed(Key::parse("notes/a").unwrap()),
+                Event::Missed
+            ]
+        );
+    }
+}

@@ -1,0 +1,9 @@
+//! The program `meshwork`: runs a node, and speaks to a running one through its HTTP door.
+
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::run()
+}
