@@ -66,12 +66,12 @@ fn address(collection: &str, key: &Key) -> String {
     format!("{collection}/{namespace}/{name}")
 }
 
-/// Bytes for a URL's path. `/` stays, since names may hold it.
+/// Bytes for a URL, with every `/` encoded too, so that no name looks like a part of a document such as `…/chunks`.
 pub(crate) fn percent(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for &byte in bytes {
         match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'/' => {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
                 text.push(char::from(byte));
             }
             _ => text.push_str(&format!("%{byte:02X}")),
@@ -97,6 +97,14 @@ pub(crate) fn from_json(json: &Json) -> Option<Vec<u8>> {
     data_encoding::BASE64.decode(digits.as_bytes()).ok()
 }
 
+/// The key that such JSON names.
+pub(crate) fn of_json(json: &Json) -> Option<Key> {
+    let bytes = from_json(json)?;
+    let slash = bytes.iter().position(|byte| *byte == b'/')?;
+    let (namespace, name) = bytes.split_at_checked(slash)?;
+    Key::new(std::str::from_utf8(namespace).ok()?, name.get(1..)?).ok()
+}
+
 fn timeout(text: &str) -> Result<Duration, String> {
     let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
     match time {
@@ -116,7 +124,10 @@ mod tests {
     #[test]
     fn any_name_fits_an_address() {
         let key = Key::new("notes", "a b/é?#%\u{1b}".as_bytes()).unwrap();
-        assert_eq!(address("keys", &key), "keys/notes/a%20b/%C3%A9%3F%23%25%1B");
+        assert_eq!(
+            address("keys", &key),
+            "keys/notes/a%20b%2F%C3%A9%3F%23%25%1B"
+        );
     }
 
     #[test]
@@ -139,6 +150,16 @@ mod tests {
         }
         assert_eq!(from_json(&json!({"base64": "!"})), None);
         assert_eq!(from_json(&json!(3)), None);
+    }
+
+    #[test]
+    fn keys_round_trip_through_json() {
+        for name in [&b"a/b"[..], b"\xff"] {
+            let key = Key::new("notes", name).unwrap();
+            let bytes = [b"notes/", name].concat();
+            assert_eq!(of_json(&to_json(&bytes)), Some(key));
+        }
+        assert_eq!(of_json(&json!("no-slash")), None);
     }
 
     #[test]

@@ -42,11 +42,6 @@ pub(crate) fn value(bytes: &[u8]) -> Result<(), Failure> {
     }
 }
 
-/// Prints bytes as they are and nothing else.
-pub(crate) fn raw(bytes: &[u8]) -> Result<(), Failure> {
-    write(bytes)
-}
-
 /// Says something to the person that is no part of the answer: on standard error.
 pub(crate) fn note(text: impl Display) {
     // Where nobody can read it, nothing is lost.

@@ -16,13 +16,7 @@ pub(crate) fn print(value: &Json) -> Result<(), Failure> {
         ("set", Some(Json::Array(elements))) => elements
             .iter()
             .try_for_each(|element| output::value(&bytes(element)?)),
-        ("map", Some(Json::Object(fields))) => fields.iter().try_for_each(|(name, field)| {
-            output::line(format_args!(
-                "{} = {}",
-                output::one_line(name),
-                brief(field)
-            ))
-        }),
+        ("map", Some(_)) => fields(value).iter().try_for_each(output::line),
         _ => output::line(brief(value)),
     }
 }
@@ -36,16 +30,31 @@ pub(crate) fn brief(value: &Json) -> String {
             let elements: Vec<String> = elements.iter().map(scalar).collect();
             format!("{{{}}}", elements.join(", "))
         }
-        ("map", Json::Object(fields)) => {
-            let field = |(name, field): (&String, &Json)| {
-                format!("{} = {}", output::one_line(name), brief(field))
-            };
-            let fields: Vec<String> = fields.iter().map(field).collect();
-            format!("{{{}}}", fields.join(", "))
-        }
+        ("map", _) => format!("{{{}}}", fields(value).join(", ")),
         (_, Json::Null) => output::one_line(&value.to_string()),
         (_, inner) => scalar(inner),
     }
+}
+
+/// The fields of a map as `name = value`, by name. One name may have values of several kinds, and a name may be no text.
+fn fields(map: &Json) -> Vec<String> {
+    let object = |name| {
+        map.get(name)
+            .and_then(Json::as_object)
+            .into_iter()
+            .flatten()
+    };
+    let text = object("value").map(|(name, field)| (output::one_line(name), field));
+    let other = object("fields_base64").map(|(name, field)| (format!("base64:{name}"), field));
+    let mut shown = Vec::new();
+    for (name, field) in text.chain(other) {
+        shown.push(format!("{name} = {}", brief(field)));
+        let also = field.get("also").and_then(Json::as_array);
+        for field in also.into_iter().flatten() {
+            shown.push(format!("{name} = {} (as a {})", brief(field), kind(field)));
+        }
+    }
+    shown
 }
 
 /// The kind that the door names.
@@ -93,6 +102,11 @@ mod tests {
             (
                 json!({"kind": "map", "value": {"age": {"kind": "counter", "value": 7}}}),
                 "{age = 7}",
+            ),
+            (
+                json!({"kind": "map", "value": {"f": {"kind": "flag", "value": true, "also": [
+                    {"kind": "counter", "value": 2}]}}, "fields_base64": {"/w==": {"kind": "counter", "value": 7}}}),
+                "{f = on, f = 2 (as a counter), base64:/w== = 7}",
             ),
         ];
         for (value, line) in values {

@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 
 use super::client::Door;
 use super::exit::{Exit, Failure};
-use super::key::{Reach, percent};
+use super::key::{self, Reach, percent};
 use super::values::{entries, read};
 use super::{output, show};
 
@@ -134,8 +134,7 @@ fn event(name: &str, data: &str) -> Option<Event> {
         "missed" => Some(Event::Missed),
         "changed" => {
             let json: Json = serde_json::from_str(data).ok()?;
-            let key = json.get("key")?.as_str()?;
-            Key::parse(key).ok().map(Event::Changed)
+            key::of_json(json.get("key")?).map(Event::Changed)
         }
         _ => None,
     }
