@@ -1,0 +1,184 @@
+//! One claim at a time, in small meshes without chance.
+
+use std::time::Duration;
+
+use meshwork_crdt::{Object, Op};
+use meshwork_sync::{Config, Key, Level, Message, Output, Space, StoreFailure, Write, WriteError};
+
+use crate::chaos::local;
+use crate::sim::{Sim, id, secs};
+
+fn key(text: &str) -> Key {
+    Key::parse(text).unwrap()
+}
+
+fn put(sim: &mut Sim, n: usize, name: &str, value: &[u8]) {
+    write(sim, n, name, Op::Put(value.to_vec()), Level::Local);
+}
+
+fn write(sim: &mut Sim, n: usize, name: &str, op: Op, level: Level) {
+    let write = Write {
+        key: key(name),
+        op,
+        level,
+        timeout: secs(2),
+    };
+    sim.write(n, 1, write);
+}
+
+fn siblings(object: &Object) -> Vec<Vec<u8>> {
+    let register = object.as_register();
+    let values = register.into_iter().flat_map(|r| r.siblings());
+    values.map(|(_, _, value)| value.clone()).collect()
+}
+
+/// Nodes that are connected and complete.
+fn mesh(count: usize) -> Sim {
+    let mut sim = Sim::new(1, count, Config::default());
+    for n in 0..count {
+        sim.start(n);
+    }
+    sim.connect_all();
+    sim.run_for(secs(2));
+    for n in 0..count {
+        assert_eq!(sim.core(n).moving(), (0, 0));
+    }
+    sim
+}
+
+#[test]
+fn a_write_brings_along_the_removals_that_its_writer_had_seen() {
+    let mut sim = mesh(3);
+    put(&mut sim, 1, "a/a", b"first");
+    sim.run_for(secs(1));
+    sim.disconnect(2, 0);
+    put(&mut sim, 2, "a/a", b"second");
+    sim.run_for(secs(1));
+    put(&mut sim, 1, "a/a", b"third");
+    sim.run_for(secs(1));
+    let state = local(&mut sim, 0, &key("a/a"));
+    assert_eq!(siblings(&state), [b"third".to_vec()]);
+    assert_eq!(state, local(&mut sim, 1, &key("a/a")));
+}
+
+#[test]
+fn a_full_disk_holds_up_neither_reads_nor_answers() {
+    let mut sim = mesh(2);
+    put(&mut sim, 0, "a/a", b"kept");
+    sim.run_for(secs(1));
+    sim.nodes[0].full = true;
+    sim.answers.clear();
+    put(&mut sim, 0, "a/b", b"lost");
+    // Node 1 pushes to node 0, which cannot take it.
+    put(&mut sim, 1, "a/c", b"waits");
+    sim.run_for(secs(1));
+    let refused = Err(WriteError::Store(StoreFailure::Full));
+    let refused = Output::Written {
+        id: 1,
+        result: refused,
+    };
+    assert!(sim.answers.contains(&(0, refused)));
+    let state = local(&mut sim, 0, &key("a/a"));
+    assert_eq!(siblings(&state), [b"kept".to_vec()]);
+    sim.nodes[0].full = false;
+    sim.run_for(secs(90));
+    let state = local(&mut sim, 0, &key("a/c"));
+    assert_eq!(siblings(&state), [b"waits".to_vec()]);
+}
+
+#[test]
+fn a_damaged_object_is_repaired_by_its_replicas_and_counted_once() {
+    let mut sim = mesh(2);
+    put(&mut sim, 0, "a/a", b"one");
+    put(&mut sim, 0, "a/b", b"two");
+    sim.run_for(secs(1));
+    for nth in 0..2 {
+        sim.nodes[1].disk.damage(Space::Objects, nth).unwrap();
+    }
+    sim.crash(1);
+    sim.start(1);
+    sim.connect_all();
+    sim.run_for(secs(30));
+    for (name, value) in [("a/a", b"one".to_vec()), ("a/b", b"two".to_vec())] {
+        let state = local(&mut sim, 1, &key(name));
+        assert_eq!(siblings(&state), [value]);
+    }
+    assert_eq!(sim.core(1).objects_len(), 2);
+    assert_eq!(sim.core(1).moving(), (0, 0));
+    let before = sim.core(0).counts().differences;
+    sim.run_for(secs(120));
+    assert_eq!(
+        sim.core(0).counts().differences,
+        before,
+        "nothing differs for good"
+    );
+}
+
+#[test]
+fn a_thousand_objects_more_on_one_side_are_found_in_one_session() {
+    let mut sim = mesh(2);
+    sim.disconnect(0, 1);
+    sim.config.outbox_entries_max = 10_000;
+    sim.crash(1);
+    for n in 0..1_600 {
+        put(&mut sim, 0, &format!("a/{n}"), b"value");
+    }
+    sim.run_for(secs(2));
+    assert_eq!(sim.core(0).objects_len(), 1_600);
+    // A node that lost its store, but for a part of it, gets the rest.
+    sim.start(1);
+    sim.connect_all();
+    sim.run_for(secs(90));
+    assert_eq!(sim.core(1).objects_len(), 1_600);
+}
+
+#[test]
+fn two_replicas_of_twenty_thousand_keys_settle_a_hundred_in_few_bytes() {
+    let mut sim = mesh(2);
+    let state = |n: u64| {
+        let dot = meshwork_crdt::Dot::new(meshwork_crdt::ReplicaId::from_bytes([9; 8]), n + 1);
+        let stamp = meshwork_crdt::Stamp {
+            dot,
+            claim_after: None,
+            hlc: meshwork_crdt::Hlc::default(),
+        };
+        let merges = meshwork_crdt::Merges::default();
+        Object::new().apply(&stamp, &Op::Add(1), &merges).unwrap()
+    };
+    for to in 0..2 {
+        let keys = (0..20_000).filter(|n| n % 200 != 0 || to == usize::from(n % 400 == 0));
+        let items: Vec<_> = keys
+            .map(|n| meshwork_sync::Item {
+                key: key(&format!("a/{n}")),
+                object: state(n).encode(),
+            })
+            .collect();
+        sim.disconnect(0, 1);
+        for items in items.chunks(1_000) {
+            let items = items.to_vec();
+            let push = Message::Push { id: 1, items }.encode();
+            let (now, wall_ms) = (sim.now, sim.wall_ms(to));
+            sim.on(to, |core| {
+                core.handle_message(now, wall_ms, id(1 - to), &push)
+                    .unwrap();
+            });
+        }
+        sim.run_for(Duration::from_millis(500));
+    }
+    assert_eq!(sim.core(0).objects_len(), 19_950);
+    assert_eq!(sim.core(1).objects_len(), 19_950);
+    let before = sim.sent;
+    sim.connect(0, 1);
+    sim.run_for(secs(31));
+    let messages = sim.sent.reconcile_messages - before.reconcile_messages;
+    let bytes = sim.sent.reconcile_bytes - before.reconcile_bytes;
+    let items = sim.sent.pushed_items - before.pushed_items;
+    assert_eq!(
+        (sim.core(0).objects_len(), sim.core(1).objects_len()),
+        (20_000, 20_000)
+    );
+    assert_eq!(items, 100, "only what differs is pushed");
+    // Two round trips of symbols, one question for what is wanted, and its end.
+    assert!(messages <= 8, "{messages} messages");
+    assert!(bytes <= 6_000, "{bytes} bytes");
+}
