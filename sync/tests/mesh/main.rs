@@ -3,5 +3,6 @@
 mod chaos;
 mod claims;
 mod disk;
+mod hostile;
 mod load;
 mod sim;

@@ -39,6 +39,7 @@ pub(crate) struct Sim {
     pub(crate) traced: bool,
     pub(crate) trace: blake3::Hasher,
     pub(crate) outputs: u64,
+    pub(crate) reads_asked: u64,
     links: BTreeMap<(usize, usize), u64>,
     last_arrival: BTreeMap<(usize, usize), Time>,
     events: BTreeMap<(Time, u64), Event>,
@@ -121,6 +122,7 @@ impl Sim {
             traced: false,
             trace: blake3::Hasher::new(),
             outputs: 0,
+            reads_asked: 0,
             links: BTreeMap::new(),
             last_arrival: BTreeMap::new(),
             events: BTreeMap::new(),
@@ -239,6 +241,7 @@ impl Sim {
 
     pub(crate) fn read(&mut self, n: usize, request: RequestId, read: Read) {
         let now = self.now;
+        self.reads_asked += 1;
         self.on(n, |core| core.read(now, request, read));
     }
 
