@@ -106,3 +106,53 @@ impl Feed {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn prefix(text: &str) -> Prefix {
+        Prefix::parse(text).unwrap()
+    }
+
+    #[test]
+    fn more_prefixes_than_peers_take_become_their_namespaces() {
+        let mut feed = Feed::default();
+        for name in ["a/x", "a/y", "b/z"] {
+            assert!(feed.watch(prefix(name)));
+        }
+        assert_eq!(feed.prefixes(3).len(), 3);
+        assert_eq!(feed.prefixes(2), [prefix("a/"), prefix("b/")]);
+        assert!(!feed.is_watched_here(&Key::parse("a/z").unwrap()));
+    }
+
+    #[test]
+    fn a_watch_ends_with_its_last_watcher_and_a_subscription_with_its_lease() {
+        let mut feed = Feed::default();
+        assert!(feed.watch(prefix("a/")) && !feed.watch(prefix("a/")));
+        assert!(!feed.unwatch(&prefix("a/")) && feed.unwatch(&prefix("a/")));
+        assert!(!feed.unwatch(&prefix("a/")));
+        let peer = NodeId::from_bytes([1; 32]);
+        let key = Key::parse("a/k").unwrap();
+        feed.subscribe(peer, vec![prefix("a/")], Time(10));
+        assert_eq!(feed.subscribers(&key), [peer]);
+        feed.expire(Time(10));
+        assert_eq!(feed.subscribers(&key), []);
+    }
+
+    #[test]
+    fn what_was_told_is_no_news_and_memory_of_it_is_bounded() {
+        let mut feed = Feed::default();
+        let key = |n: usize| Key::new("a", &n.to_be_bytes()).unwrap();
+        assert!(feed.is_news(&key(0), [1; 32]) && !feed.is_news(&key(0), [1; 32]));
+        assert!(feed.is_news(&key(0), [2; 32]));
+        for n in 1..=TOLD_MAX {
+            feed.is_news(&key(n), [1; 32]);
+        }
+        assert_eq!(
+            (feed.told.len(), feed.told_order.len()),
+            (TOLD_MAX, TOLD_MAX)
+        );
+        assert!(feed.is_news(&key(0), [2; 32]), "it was forgotten");
+    }
+}

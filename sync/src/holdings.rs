@@ -268,4 +268,27 @@ mod tests {
         assert_eq!(holdings.filling_len(), 0);
         assert!(holdings.is_complete(Partition::new(9).unwrap()));
     }
+
+    #[test]
+    fn a_resting_partition_keeps_those_it_was_compared_with() {
+        let mut holdings = Holdings::new(node(1), 2, Partition::all().collect());
+        holdings.set_view(view([1, 2, 3]));
+        let lost = Partition::all().find(|p| !holdings.is_replica(*p)).unwrap();
+        assert_eq!(holdings.compared(node(2), lost), Settled::Nothing);
+        holdings.leave_at_rest(lost);
+        assert_eq!(holdings.compared(node(3), lost), Settled::Droppable);
+        holdings.leave_at_rest(lost);
+        assert_eq!(holdings.compared(node(2), lost), Settled::Nothing);
+    }
+
+    #[test]
+    fn a_damaged_partition_is_complete_again_only_after_the_others() {
+        let mut holdings = Holdings::new(node(1), 3, Partition::all().collect());
+        holdings.set_view(view([1, 2, 3]));
+        let first = Partition::new(0).unwrap();
+        assert!(holdings.doubt(first) && !holdings.doubt(first));
+        assert!(!holdings.is_complete(first));
+        assert_eq!(holdings.compared(node(2), first), Settled::Nothing);
+        assert_eq!(holdings.compared(node(3), first), Settled::Complete);
+    }
 }

@@ -398,3 +398,6 @@ fn clear(store: &dyn Store, journal: &mut Journal, position: &Position) -> Resul
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

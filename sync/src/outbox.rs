@@ -348,3 +348,96 @@ fn read_item(store: &dyn Store, seq: u64) -> Result<Option<Item>, ReadStore> {
         Err(error @ ReadStore::Engine { .. }) => Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Output;
+
+    struct Nothing;
+
+    impl Store for Nothing {
+        fn get(&self, _: Space, _: &[u8]) -> Result<Option<Vec<u8>>, ReadStore> {
+            Ok(None)
+        }
+
+        fn scan(
+            &self,
+            _: Space,
+            _: &[u8],
+            _: Option<&[u8]>,
+            _: usize,
+        ) -> Result<Vec<crate::Record>, ReadStore> {
+            Ok(Vec::new())
+        }
+    }
+
+    fn node(n: u8) -> NodeId {
+        NodeId::from_bytes([n; 32])
+    }
+
+    fn nodes(of: impl IntoIterator<Item = u8>) -> BTreeSet<NodeId> {
+        of.into_iter().map(node).collect()
+    }
+
+    fn item() -> Item {
+        Item {
+            key: crate::Key::parse("a/a").unwrap(),
+            object: vec![1; 10],
+        }
+    }
+
+    fn seqs(outbox: &mut Outbox, peer: u8, journal: &mut Journal) -> Vec<u64> {
+        let taken = outbox.take(node(peer), 1_000, journal, &Nothing).unwrap();
+        taken.into_iter().map(|(seq, _)| seq).collect()
+    }
+
+    fn flush(journal: &mut Journal) {
+        while let Some(Output::Store { id, .. }) = journal.next_batch() {
+            journal.stored(id);
+        }
+    }
+
+    #[test]
+    fn nothing_is_sent_before_it_is_durable_and_nothing_twice_at_once() {
+        let (mut outbox, mut journal) = (Outbox::new(100), Journal::new());
+        let seq = outbox.push(item(), nodes([2]), &mut journal);
+        assert_eq!(seqs(&mut outbox, 2, &mut journal), []);
+        flush(&mut journal);
+        assert_eq!(seqs(&mut outbox, 2, &mut journal), [seq]);
+        assert_eq!(seqs(&mut outbox, 2, &mut journal), []);
+        outbox.again(node(2), [seq]);
+        assert_eq!(seqs(&mut outbox, 2, &mut journal), [seq]);
+    }
+
+    #[test]
+    fn an_entry_leaves_with_its_last_acknowledgement_and_counts_it_once() {
+        let (mut outbox, mut journal) = (Outbox::new(100), Journal::new());
+        let seq = outbox.push(item(), nodes([2, 3]), &mut journal);
+        flush(&mut journal);
+        assert!(outbox.acknowledge(node(2), seq, &mut journal));
+        assert!(!outbox.acknowledge(node(2), seq, &mut journal));
+        assert!(!outbox.acknowledge(node(4), seq, &mut journal));
+        assert_eq!((outbox.len(), outbox.lag(&node(2)).entries), (1, 0));
+        assert!(outbox.acknowledge(node(3), seq, &mut journal));
+        assert_eq!((outbox.len(), outbox.bytes()), (0, 0));
+        assert!(!outbox.holds(&item().key.position()));
+        outbox.again(node(3), [seq]);
+        assert_eq!(seqs(&mut outbox, 3, &mut journal), []);
+    }
+
+    #[test]
+    fn an_entry_follows_its_replicas_and_waits_when_there_are_none() {
+        let (mut outbox, mut journal) = (Outbox::new(100), Journal::new());
+        let seq = outbox.push(item(), nodes([2, 3]), &mut journal);
+        flush(&mut journal);
+        outbox.retarget(|_| BTreeSet::new());
+        assert_eq!(outbox.peers().count(), 2);
+        outbox.retarget(|_| nodes([3, 4]));
+        assert_eq!(outbox.lag(&node(2)), Lag::default());
+        assert_eq!(seqs(&mut outbox, 4, &mut journal), [seq]);
+        assert!(outbox.acknowledge(node(4), seq, &mut journal));
+        assert!(outbox.acknowledge(node(3), seq, &mut journal));
+        assert_eq!(outbox.len(), 0);
+    }
+}

@@ -62,6 +62,9 @@ impl Run {
         if sim.rng.random_range(0..2) == 0 {
             sim.loss = sim.rng.random_range(0..100);
         }
+        if sim.rng.random_range(0..3) == 0 {
+            sim.disk_us_max = 800_000;
+        }
         let load = Load {
             stable: !faults.views,
             ..Load::default()

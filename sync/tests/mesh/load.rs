@@ -11,7 +11,7 @@ use rand::RngExt;
 use crate::sim::Sim;
 
 /// How much later than its deadline a request may be answered: the disk has to take it, too.
-const SLACK: Duration = Duration::from_secs(1);
+const SLACK: Duration = Duration::from_secs(4);
 
 #[derive(Default)]
 pub(crate) struct Load {
@@ -61,7 +61,6 @@ pub(crate) struct Facts {
     inserted: BTreeSet<Vec<u8>>,
     removing: BTreeSet<Vec<u8>>,
     removed: BTreeSet<Vec<u8>>,
-    deleted: bool,
 }
 
 impl Load {
@@ -116,7 +115,13 @@ impl Load {
             }
             _ => {
                 let op = self.op(sim, which);
-                self.write(sim, node, key, op, level, timeout);
+                let write = Write {
+                    key,
+                    op,
+                    level,
+                    timeout,
+                };
+                self.write(sim, node, write);
             }
         }
         self.settle(sim);
@@ -150,14 +155,7 @@ impl Load {
         }
     }
 
-    pub(crate) fn read(
-        &mut self,
-        sim: &mut Sim,
-        node: usize,
-        key: Key,
-        level: Level,
-        timeout: Duration,
-    ) {
+    fn read(&mut self, sim: &mut Sim, node: usize, key: Key, level: Level, timeout: Duration) {
         let must_see = self.keys.entry(key.clone()).or_default().quorum.len();
         let request = self.ask(sim, node, &key, timeout, What::Read { level, must_see });
         let since = CausalContext::default();
@@ -173,35 +171,17 @@ impl Load {
         );
     }
 
-    pub(crate) fn write(
-        &mut self,
-        sim: &mut Sim,
-        node: usize,
-        key: Key,
-        op: Op,
-        level: Level,
-        timeout: Duration,
-    ) {
-        let facts = self.keys.entry(key.clone()).or_default();
-        facts.deleted |= op == Op::Delete;
-        if let Op::Add(amount) = &op {
+    fn write(&mut self, sim: &mut Sim, node: usize, write: Write) {
+        let facts = self.keys.entry(write.key.clone()).or_default();
+        if let Op::Add(amount) = &write.op {
             facts.maybe_added += i128::from(*amount);
         }
         let what = What::Write {
-            op: op.clone(),
-            level,
+            op: write.op.clone(),
+            level: write.level,
         };
-        let request = self.ask(sim, node, &key, timeout, what);
-        sim.write(
-            node,
-            request,
-            Write {
-                key,
-                op,
-                level,
-                timeout,
-            },
-        );
+        let request = self.ask(sim, node, &write.key, write.timeout, what);
+        sim.write(node, request, write);
     }
 
     /// Takes in what was answered, and looks for what should have been.

@@ -30,6 +30,8 @@ pub(crate) struct Sim {
     /// Lost messages on a connection that stays, in a thousand.
     pub(crate) loss: u32,
     pub(crate) latency_us: (u64, u64),
+    /// How long a batch takes at most.
+    pub(crate) disk_us_max: u64,
     /// Which pairs may be connected.
     pub(crate) side: Vec<u32>,
     /// Answers and changes, for the workload.
@@ -116,6 +118,7 @@ impl Sim {
             config,
             loss: 0,
             latency_us: (1_000, 20_000),
+            disk_us_max: 30_000,
             side: vec![0; count],
             answers: VecDeque::new(),
             sent: Sent::default(),
@@ -273,7 +276,7 @@ impl Sim {
     }
 
     fn store(&mut self, n: usize, batch_id: u64, batch: Batch) {
-        let wait = self.rng.random_range(100..30_000);
+        let wait = self.rng.random_range(100..self.disk_us_max);
         let node = &mut self.nodes[n];
         node.under_way.push_back((batch_id, batch));
         let run = node.run;
@@ -303,7 +306,7 @@ impl Sim {
         }
         self.nodes[n].disk.commit(batch);
         if !self.nodes[n].under_way.is_empty() {
-            let wait = Duration::from_micros(self.rng.random_range(100..30_000));
+            let wait = Duration::from_micros(self.rng.random_range(100..self.disk_us_max));
             let run = self.nodes[n].run;
             self.event(wait, Event::DiskDone { node: n, run });
         }
