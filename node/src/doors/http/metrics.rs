@@ -294,3 +294,106 @@ impl Page {
 
 const GAUGE: &str = "gauge";
 const COUNTER: &str = "counter";
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::time::Duration;
+
+    use axum::http::StatusCode;
+
+    use super::*;
+    use crate::doors::http::tally::Route;
+
+    /// The series of a page, checked against the rules of the format and the conventions for names.
+    fn parse(page: &str) -> BTreeMap<String, f64> {
+        let mut series = BTreeMap::new();
+        let mut families = BTreeSet::new();
+        let (mut family, mut kind) = ("", "");
+        for line in page.lines() {
+            if let Some(help) = line.strip_prefix("# HELP ") {
+                family = help.split_once(' ').expect("a help text").0;
+                assert!(families.insert(family), "{family} is there twice");
+            } else if let Some(typed) = line.strip_prefix("# TYPE ") {
+                let (name, found) = typed.split_once(' ').expect("a type");
+                assert_eq!(name, family);
+                assert!(["counter", "gauge", "summary"].contains(&found));
+                assert_eq!(found == "counter", name.ends_with("_total"), "{name}");
+                kind = found;
+            } else {
+                let (name, value) = line.rsplit_once(' ').expect("a value");
+                let (base, labels) = name.split_at(name.find('{').unwrap_or(name.len()));
+                let suffix = base.strip_prefix(family).expect("a sample of its family");
+                assert!(
+                    suffix.is_empty() || kind == "summary" && ["_sum", "_count"].contains(&suffix)
+                );
+                assert!(
+                    base.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'),
+                    "{base}"
+                );
+                check_labels(labels);
+                let before = series.insert(name.to_owned(), value.parse().expect("a number"));
+                assert_eq!(before, None, "{name} is there twice");
+            }
+        }
+        series
+    }
+
+    fn check_labels(labels: &str) {
+        if labels.is_empty() {
+            return;
+        }
+        let inner = labels
+            .strip_prefix('{')
+            .and_then(|rest| rest.strip_suffix('}'));
+        for label in inner.expect("braces").split(',') {
+            let (name, value) = label.split_once('=').expect("a label");
+            assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));
+            let value = value
+                .strip_prefix('"')
+                .and_then(|rest| rest.strip_suffix('"'));
+            assert!(!value.expect("quotes").contains(['"', '\\', '\n']));
+        }
+    }
+
+    #[test]
+    fn the_page_keeps_to_the_format() {
+        let tally = Tally::default();
+        tally.note(Route::Keys, StatusCode::OK, Duration::from_millis(1500));
+        tally.note(
+            Route::Keys,
+            StatusCode::NOT_FOUND,
+            Duration::from_millis(500),
+        );
+        let net = NetStats {
+            refused: vec![(RefuseReason::Expired, 3)],
+            ..NetStats::default()
+        };
+        let status = Status {
+            members: Vec::new(),
+            partitions_filling: 2,
+            partitions_leaving: 1,
+            objects: 7,
+            outbox_deltas: 4,
+            outbox_bytes: 400,
+            handed_over: true,
+            store_failure: Some("full".into()),
+            counts: Counts::default(),
+        };
+        let series = parse(&page(Some(&status), &net, &tally, 1_700_000_000));
+        assert_eq!(series["meshwork_objects"], 7.0);
+        assert_eq!(series["meshwork_store_failed"], 1.0);
+        assert_eq!(series["process_start_time_seconds"], 1.7e9);
+        assert_eq!(
+            series["meshwork_net_refused_total{reason=\"expired\"}"],
+            3.0
+        );
+        assert_eq!(series["meshwork_net_refused_total{reason=\"busy\"}"], 0.0);
+        let took = "meshwork_http_request_duration_seconds";
+        assert_eq!(series[&format!("{took}_sum{{route=\"keys\"}}")], 2.0);
+        assert_eq!(series[&format!("{took}_count{{route=\"keys\"}}")], 2.0);
+        let stopped = parse(&page(None, &net, &tally, 0));
+        assert_eq!(stopped["meshwork_up"], 0.0);
+        assert!(!stopped.contains_key("meshwork_objects"));
+    }
+}

@@ -97,28 +97,41 @@ const STALL_MAX: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+
     use super::*;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    /// A peer that begins to read at a moment.
+    struct Reader(Pin<Box<Sleep>>);
+
+    impl AsyncWrite for Reader {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.0.as_mut().poll(context).map(|()| Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    async fn write_to_a_peer_that_reads_after(pause: Duration) -> io::Result<usize> {
+        let mut stream = Patient::new(Reader(Box::pin(tokio::time::sleep(pause))));
+        poll_fn(|context| Pin::new(&mut stream).poll_write(context, b"bytes")).await
+    }
 
     #[tokio::test(start_paused = true)]
-    async fn a_peer_that_never_reads_is_dropped_and_one_that_reads_is_not() {
-        let (near, mut far) = tokio::io::duplex(4);
-        let mut near = Patient::new(near);
-        let reader = tokio::spawn(async move {
-            let mut bytes = [0; 4];
-            for _ in 0..3 {
-                tokio::time::sleep(STALL_MAX / 2).await;
-                far.read_exact(&mut bytes).await.unwrap();
-            }
-            far
-        });
-        near.write_all(b"twelve bytes").await.unwrap();
-        let far = reader.await.unwrap();
-        let error = near
-            .write_all(b"more")
-            .await
-            .and(near.write_all(b"!").await);
-        assert_eq!(error.unwrap_err().kind(), io::ErrorKind::TimedOut);
-        drop(far);
+    async fn a_peer_that_reads_nothing_is_dropped_and_a_slow_one_is_not() {
+        let slow = write_to_a_peer_that_reads_after(STALL_MAX - Duration::from_secs(1)).await;
+        assert_eq!(slow.unwrap(), 5);
+        let stuck = write_to_a_peer_that_reads_after(STALL_MAX + Duration::from_secs(1)).await;
+        assert_eq!(stuck.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 }

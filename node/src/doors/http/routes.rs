@@ -62,3 +62,24 @@ async fn wrong_method(method: Method) -> Failure {
     let message = format!("{method} does nothing here; GET /v1/openapi.json lists what does");
     Failure::new(StatusCode::METHOD_NOT_ALLOWED, "wrong_method", message)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    /// The other way round, and the methods, are tested from outside.
+    #[test]
+    fn every_route_is_described() {
+        let described: Value = serde_json::from_str(node::OPENAPI).unwrap();
+        let paths = described["paths"].as_object().unwrap();
+        for (route, _) in routes() {
+            let fits = |path: &String| match route.strip_suffix("{*key}") {
+                Some(begin) => path.starts_with(begin),
+                None => path == route,
+            };
+            assert!(paths.keys().any(fits), "{route}");
+        }
+    }
+}
