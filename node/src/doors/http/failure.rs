@@ -174,6 +174,8 @@ impl From<ApplyOp> for Failure {
             ),
             ApplyOp::TooLarge { .. } => Self::too_large(error.to_string()),
             ApplyOp::MergeRefused(_) => Self::bad("payload_refused", error.to_string()),
+            // Our mistake: stamps are made by the node.
+            ApplyOp::DotUsed(_) | ApplyOp::BadStamp(_) => Self::internal(error.to_string()),
             error => Self::internal(error.to_string()),
         }
     }
@@ -181,18 +183,12 @@ impl From<ApplyOp> for Failure {
 
 impl From<StoreFailure> for Failure {
     fn from(error: StoreFailure) -> Self {
-        match error {
-            StoreFailure::Full => Self::new(
-                StatusCode::INSUFFICIENT_STORAGE,
-                "store_full",
-                error.to_string(),
-            ),
-            error => Self::new(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "store_broken",
-                error.to_string(),
-            ),
-        }
+        let (status, code) = match error {
+            StoreFailure::Full => (StatusCode::INSUFFICIENT_STORAGE, "store_full"),
+            StoreFailure::Broken { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "store_broken"),
+            _ => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+        };
+        Self::new(status, code, error.to_string())
     }
 }
 

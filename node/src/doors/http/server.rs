@@ -260,9 +260,11 @@ fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartHttp> {
         let address = listener.local_addr()?;
         Ok((TcpListener::from_std(listener)?, address))
     });
-    bound.map_err(|source| match source.kind() {
-        io::ErrorKind::AddrInUse => StartHttp::InUse { address },
-        _ => StartHttp::Listen { address, source },
+    bound.map_err(|source| {
+        if source.kind() == io::ErrorKind::AddrInUse {
+            return StartHttp::InUse { address };
+        }
+        StartHttp::Listen { address, source }
     })
 }
 
