@@ -42,8 +42,12 @@ impl Memory {
     /// A copy of the objects alone.
     fn objects(&self) -> Self {
         let records = self.0.read().unwrap();
-        let objects = records.iter().filter(|((space, _), _)| *space == Space::Objects);
-        Self(Arc::new(RwLock::new(objects.map(|(k, v)| (k.clone(), v.clone())).collect())))
+        let objects = records
+            .iter()
+            .filter(|((space, _), _)| *space == Space::Objects);
+        Self(Arc::new(RwLock::new(
+            objects.map(|(k, v)| (k.clone(), v.clone())).collect(),
+        )))
     }
 }
 
@@ -66,7 +70,9 @@ impl Store for Memory {
             .take_while(|((at, key), _)| *at == space && key.starts_with(prefix))
             .filter(|((_, key), _)| after.is_none_or(|after| key.as_slice() > after))
             .take(records_max);
-        Ok(found.map(|((_, key), value)| (key.clone(), value.clone())).collect())
+        Ok(found
+            .map(|((_, key), value)| (key.clone(), value.clone()))
+            .collect())
     }
 }
 
@@ -90,11 +96,20 @@ fn open(n: u8, origin: Origin, store: &Memory) -> Replication {
         origin,
     };
     let store = Arc::new(store.clone());
-    Replication::open(&identity, Config::default(), Merges::default(), store, Time::ZERO).unwrap()
+    Replication::open(
+        &identity,
+        Config::default(),
+        Merges::default(),
+        store,
+        Time::ZERO,
+    )
+    .unwrap()
 }
 
 fn view(nodes: &[u8]) -> View {
-    View { nodes: nodes.iter().map(|n| (node(*n), Seat::new("", 1))).collect() }
+    View {
+        nodes: nodes.iter().map(|n| (node(*n), Seat::new("", 1))).collect(),
+    }
 }
 
 /// Does what one engine wants done, but for messages, which it gives back.
@@ -145,8 +160,10 @@ fn main() {
         [store, second]
     };
     // Both start afresh, and build their index from the store.
-    let mut engines =
-        [open(1, Origin::Founder, &stores[0]), open(2, Origin::Joiner, &stores[1])];
+    let mut engines = [
+        open(1, Origin::Founder, &stores[0]),
+        open(2, Origin::Joiner, &stores[1]),
+    ];
     let began = Instant::now();
     for (engine, store) in engines.iter_mut().zip(&stores) {
         while engine.poll_timeout().is_some_and(|at| at == Time::ZERO) {
@@ -154,7 +171,10 @@ fn main() {
             drain(engine, store);
         }
     }
-    println!("index of {keys} keys built in {:.2} s", began.elapsed().as_secs_f64() / 2.0);
+    println!(
+        "index of {keys} keys built in {:.2} s",
+        began.elapsed().as_secs_f64() / 2.0
+    );
 
     let began = Instant::now();
     let traffic = settle(&mut engines, &stores);

@@ -14,6 +14,7 @@ use crate::{Batch, Change, Space, StoreFailure};
 #[derive(Debug)]
 pub(crate) struct Journal {
     open: Batch,
+    open_bytes: usize,
     open_id: u64,
     /// The first id whose changes are in the open batch: an earlier one than its own after a failure.
     open_first: u64,
@@ -35,10 +36,21 @@ struct UnderWay {
 /// Batches handed to the store and not yet answered; two keep the disk busy while the next one gathers.
 const UNDER_WAY_MAX: usize = 2;
 
+/// The open batch may grow to this before writes are refused; with those under way it stays below what a store takes at once.
+const OPEN_BYTES_MAX: usize = 16 << 20;
+
+fn change_bytes(change: &Change) -> usize {
+    match change {
+        Change::Put { key, value, .. } => key.len() + value.len(),
+        Change::Delete { key, .. } => key.len(),
+    }
+}
+
 impl Journal {
     pub(crate) fn new() -> Self {
         Self {
             open: Batch::default(),
+            open_bytes: 0,
             open_id: 1,
             open_first: 1,
             under_way: VecDeque::new(),
@@ -49,11 +61,13 @@ impl Journal {
     }
 
     pub(crate) fn put(&mut self, space: Space, key: Vec<u8>, value: Vec<u8>) -> u64 {
+        self.open_bytes += key.len() + value.len();
         self.open.put(space, key, value);
         self.open_id
     }
 
     pub(crate) fn delete(&mut self, space: Space, key: Vec<u8>) -> u64 {
+        self.open_bytes += key.len();
         self.open.delete(space, key);
         self.open_id
     }
@@ -87,12 +101,18 @@ impl Journal {
         batch < first_pending
     }
 
+    /// Whether so much waits for the disk that nothing more should be taken in: backpressure, for clients and peers alike.
+    pub(crate) const fn is_full(&self) -> bool {
+        self.open_bytes > OPEN_BYTES_MAX
+    }
+
     /// The next batch for the store, when there is one and the store is not busy or broken.
     pub(crate) fn next_batch(&mut self) -> Option<Output> {
         if self.open.is_empty() || self.failure.is_some() || self.under_way.len() >= UNDER_WAY_MAX {
             return None;
         }
         let batch = core::mem::take(&mut self.open);
+        self.open_bytes = 0;
         let (first, id) = (self.open_first, self.open_id);
         self.open_id += 1;
         self.open_first = self.open_id;
@@ -125,6 +145,7 @@ impl Journal {
             .collect();
         changes.append(&mut self.open.changes);
         self.open.changes = changes;
+        self.open_bytes = self.open.changes.iter().map(change_bytes).sum();
         if !matches!(self.failure, Some(StoreFailure::Broken { .. })) {
             self.failure = Some(failure);
         }
@@ -274,6 +295,20 @@ mod tests {
         journal.stored(batch);
         assert_eq!(journal.release(), Some(send(2)));
         assert_eq!(journal.release(), None);
+    }
+
+    #[test]
+    fn a_disk_that_falls_behind_fills_the_journal_until_it_takes_the_batch() {
+        let mut journal = Journal::new();
+        for n in 0..3 {
+            assert!(!journal.is_full());
+            journal.put(Space::Objects, vec![n], vec![0; OPEN_BYTES_MAX / 2]);
+        }
+        assert!(journal.is_full());
+        let first = taken(&mut journal);
+        assert!(!journal.is_full());
+        journal.failed(first, StoreFailure::Full);
+        assert!(journal.is_full(), "what failed waits again");
     }
 
     #[test]

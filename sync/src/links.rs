@@ -1,7 +1,7 @@
 //! Pushing items to connected peers, and merging what they push.
 
 use core::time::Duration;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use meshwork_crdt::Object;
 use meshwork_membership::{NodeId, Time};
@@ -39,8 +39,13 @@ pub(crate) enum Purpose {
     ReadRepair,
 }
 
-/// A refused delta is offered again after this long.
-const PARK: Duration = Duration::from_secs(60);
+/// A refused delta is offered again after this long: soon where the receiver has only fallen behind.
+const fn parked_for(refusal: Refusal) -> Duration {
+    match refusal {
+        Refusal::Storage => Duration::from_secs(1),
+        Refusal::Malformed | Refusal::ClockAhead | Refusal::TooLarge => Duration::from_secs(60),
+    }
+}
 
 /// How far replicas that write at once may grow an object over the limit that each of them keeps.
 const MERGED_FACTOR: usize = 8;
@@ -125,7 +130,7 @@ impl Replication {
 
     /// Merges one item. Returns the batch that makes it durable.
     fn receive_item(&mut self, wall_ms: u64, item: &Item) -> Result<u64, Refusal> {
-        if self.journal.failure().is_some() {
+        if self.journal.failure().is_some() || self.journal.is_full() {
             return Err(Refusal::Storage);
         }
         let delta = Object::decode(&item.object, &self.limits)
@@ -188,11 +193,11 @@ impl Replication {
         self.counts.items_refused_by_peers += refused.len() as u64;
         match push.purpose {
             Purpose::Deliver(seqs) => {
-                let refused: BTreeSet<u32> = refused.iter().map(|(at, _)| *at).collect();
+                let refused: BTreeMap<u32, Refusal> = refused.iter().copied().collect();
                 for (at, seq) in (0u32..).zip(seqs) {
-                    if refused.contains(&at) {
-                        self.timers
-                            .insert((self.now + PARK, Timer::Unpark(from, seq)));
+                    if let Some(refusal) = refused.get(&at) {
+                        let again = self.now + parked_for(*refusal);
+                        self.timers.insert((again, Timer::Unpark(from, seq)));
                     } else if self.outbox.acknowledge(from, seq, &mut self.journal) {
                         self.write_acknowledged(seq);
                     }

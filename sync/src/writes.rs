@@ -50,7 +50,8 @@ impl Replication {
         if let Some(failure) = self.journal.failure() {
             return Err(failure.clone().into());
         }
-        if self.reads.len() + self.writes.len() >= self.config.requests_max {
+        let requests = self.reads.len() + self.writes.len();
+        if requests >= self.config.requests_max || self.journal.is_full() {
             return Err(WriteError::Busy);
         }
         if self.outbox.len() >= self.config.outbox_entries_max {
