@@ -119,6 +119,11 @@ impl Holdings {
     ///
     /// Returns whether it was complete before.
     pub(crate) fn doubt(&mut self, partition: Partition) -> bool {
+        if self.placement.nodes().next().is_none() {
+            // Before the first view it is not known who else holds it.
+            self.filling.entry(partition).or_default();
+            return self.complete.remove(&partition);
+        }
         let sources = self.others(partition);
         if !self.placement.holds(self.me, partition) || sources.is_empty() {
             return false;
@@ -267,6 +272,20 @@ mod tests {
         holdings.set_view(view([2]));
         assert_eq!(holdings.filling_len(), 0);
         assert!(holdings.is_complete(Partition::new(9).unwrap()));
+    }
+
+    #[test]
+    fn damage_found_before_the_first_view_is_not_forgotten() {
+        let mut holdings = Holdings::new(node(1), 3, Partition::all().collect());
+        let first = Partition::new(0).unwrap();
+        assert!(holdings.doubt(first));
+        let mut alone = Holdings::new(node(1), 3, Partition::all().collect());
+        assert!(alone.doubt(first));
+        holdings.set_view(view([1, 2]));
+        assert!(!holdings.is_complete(first));
+        assert_eq!(holdings.compared(node(2), first), Settled::Complete);
+        alone.set_view(view([1]));
+        assert!(alone.is_complete(first), "this is all there is");
     }
 
     #[test]

@@ -88,6 +88,7 @@ mod tests {
         let position = Position::of("notes", b"a");
         let base = ShortId::of(&[1; 32], &position, &[2; 32]);
         assert_eq!(base.to_string(), "f58687aefefd5ee3");
+        assert_eq!(base.partition(), position.partition());
         assert_ne!(base, ShortId::of(&[3; 32], &position, &[2; 32]));
         assert_ne!(
             base,

@@ -56,7 +56,7 @@ impl Run {
             crashes: sim.rng.random_range(0..3) > 0,
             full: sim.rng.random_range(0..3) == 0,
             damage: sim.rng.random_range(0..3) == 0,
-            views: sim.rng.random_range(0..2) == 0,
+            views: seed % 2 == 1,
             splits: sim.rng.random_range(0..2) == 0,
         };
         if sim.rng.random_range(0..2) == 0 {
@@ -302,8 +302,15 @@ fn seeds(default: u64) -> std::ops::Range<u64> {
 }
 
 #[test]
-fn nothing_acknowledged_is_lost_and_all_replicas_agree_after_any_faults() {
-    for seed in seeds(300) {
+fn nothing_acknowledged_is_lost_while_nodes_crash_and_networks_split() {
+    for seed in seeds(300).filter(|seed| seed % 2 == 0) {
+        Run::new(seed).all();
+    }
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_while_members_come_and_go() {
+    for seed in seeds(300).filter(|seed| seed % 2 == 1) {
         Run::new(seed).all();
     }
 }
