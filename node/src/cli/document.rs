@@ -25,7 +25,8 @@ Examples:
   meshwork doc cat notes/paper
   meshwork doc import notes/paper history.json.gz
 
-Everybody may edit at the same time, also without a connection; the edits are merged letter by letter.")]
+Everybody may edit at the same time, also without a connection; edits are merged letter by
+letter.")]
 pub(crate) enum DocCommand {
     /// Edit a document in $VISUAL or $EDITOR, or from a script
     Edit(EditArgs),
@@ -37,8 +38,8 @@ pub(crate) enum DocCommand {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-What you changed is merged with what others changed while you edited: only the difference is sent, and
-it applies to the text that you were shown.")]
+What you changed is merged with what others changed while you edited: only the difference is
+sent, and it applies to the text that you were shown.")]
 pub(crate) struct EditArgs {
     /// The document: namespace/name; it is made if it is not there
     #[arg(value_parser = key::parse)]

@@ -21,9 +21,10 @@ use super::output;
 Example:
   meshwork doc import notes/paper friendsforever.json.gz
 
-Takes the formats of https://github.com/josephg/editing-traces, packed with gzip or not: sequential histories of one
-author, and concurrent ones, in which each author's edits are made on exactly the text that the author saw.
-The document must not be there yet. At the end its text is compared with the one that the history ends with.")]
+Takes the formats of https://github.com/josephg/editing-traces, packed with gzip or not:
+sequential histories of one author, and concurrent ones, in which each author's edits are made
+on exactly the text that the author saw. The document must not be there yet. At the end its
+text is compared with the one that the history ends with.")]
 pub(crate) struct ImportArgs {
     /// The new document: namespace/name
     #[arg(value_parser = key::parse)]

@@ -36,7 +36,8 @@ Examples:
   meshwork join meshwork:AbC...
   ssh cellar meshwork invite | meshwork join -
 
-A ticket lets one node in, until it expires. If joining breaks off, the same ticket may be used again here.")]
+A ticket lets one node in, until it expires. If joining breaks off, the same ticket may be used
+here again.")]
 pub(crate) struct JoinArgs {
     /// The ticket from `meshwork invite`; `-` reads it from standard input
     ticket: String,

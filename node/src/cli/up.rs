@@ -17,8 +17,8 @@ Examples:
   meshwork up
   meshwork up --dir /srv/meshwork --log info --log-json
 
-Ctrl-C or SIGTERM stops it cleanly; a second Ctrl-C at once. A node that is killed loses nothing that it
-acknowledged. What is said with --listen and --http goes before settings.toml, and only for this run.")]
+Ctrl-C or SIGTERM stops it cleanly; a second Ctrl-C at once. A node that is killed loses
+nothing that it acknowledged. --listen and --http go before settings.toml, for this run only.")]
 pub(crate) struct UpArgs {
     /// Where to listen for other nodes (UDP)
     #[arg(long, value_name = "IP:PORT")]

@@ -19,8 +19,8 @@ Examples:
   meshwork watch notes/
   meshwork watch stats/visits --json | while read -r line; do ...; done
 
-Each line is a key and its value after the change. Changes that come faster than they can be read are
-told as one; if some had to be left out, a line says so.")]
+Each line is a key and its value after the change. Changes that come faster than they can be
+read are told as one; if some had to be left out, a line says so.")]
 pub(crate) struct WatchArgs {
     /// The first part of the keys: namespace/ or namespace/first-letters
     #[arg(value_parser = prefix, value_name = "PREFIX")]
