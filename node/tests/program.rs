@@ -460,13 +460,9 @@ fn an_editing_history_becomes_a_document() {
 #[test]
 fn a_reader_that_goes_away_is_no_error() {
     let site = Site::founded("one");
-    let elements: Vec<String> = (0..2_000)
-        .map(|index| format!("element-{index:060}"))
-        .collect();
-    let mut args = vec!["set", "add", "tags/many"];
-    args.extend(elements.iter().take(3).map(String::as_str));
-    site.ok(&args);
-    site.ok(&["put", "notes/long", &elements.concat()]);
+    let path = site.root.path().join("value");
+    std::fs::write(&path, "x".repeat(400 << 10)).unwrap();
+    site.ok(&["put", "notes/long", "--file", path.to_str().unwrap()]);
     let mut get = site.command(&["get", "notes/long"]);
     let mut get = get
         .stdout(Stdio::piped())
@@ -480,7 +476,19 @@ fn a_reader_that_goes_away_is_no_error() {
 
 #[test]
 fn a_node_that_leaves_says_whether_all_was_handed_over() {
-    let mut site = Site::founded("one");
-    site.ok(&["leave", "--patience", "5s"]);
-    assert!(site.ended().success());
+    let mut first = Site::founded("one");
+    let mut second = Site::joined("two", &first.invite());
+    second.ok(&["put", "notes/today", "handed over", "--level", "local"]);
+    second.ok(&["leave", "--patience", "20s"]);
+    assert!(second.ended().success());
+    assert_eq!(
+        first.ok(&["get", "notes/today", "--level", "local"]),
+        "handed over\n"
+    );
+    let (code, said) = first.fails(&["leave", "--patience", "1s"]);
+    assert!(
+        code == 5 && said.contains("keep the folder"),
+        "nobody is left to take it: {said}"
+    );
+    assert!(first.ended().success());
 }

@@ -162,18 +162,23 @@ fn splices(old: &str, new: &str) -> Vec<Splice> {
     let (old, new): (Vec<char>, Vec<char>) = (old.chars().collect(), new.chars().collect());
     let deadline = Instant::now() + DIFF_TIME_MAX;
     let ops = capture_diff_slices_deadline(Algorithm::Myers, &old, &new, Some(deadline));
-    let splice = |op: DiffOp| {
-        let insert = new.get(op.new_range()).unwrap_or_default();
-        Splice {
-            at: op.old_range().start,
-            delete: op.old_range().len(),
-            insert: insert.iter().collect(),
+    let (mut old_at, mut new_at) = (0, 0);
+    let mut splices = Vec::new();
+    for op in ops {
+        // Only the lengths are sure: after the crate has tidied a difference up, the places of insertions may be off.
+        let (delete, insert) = (op.old_range().len(), op.new_range().len());
+        if !matches!(op, DiffOp::Equal { .. }) {
+            let insert = new.get(new_at..new_at + insert).unwrap_or_default();
+            splices.push(Splice {
+                at: old_at,
+                delete,
+                insert: insert.iter().collect(),
+            });
         }
-    };
-    let changes = ops
-        .into_iter()
-        .filter(|op| !matches!(op, DiffOp::Equal { .. }));
-    changes.rev().map(splice).collect()
+        (old_at, new_at) = (old_at + delete, new_at + insert);
+    }
+    splices.reverse();
+    splices
 }
 
 /// Lets the user edit a text in an editor of their choice.

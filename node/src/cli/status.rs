@@ -182,9 +182,9 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "name          id            state          zone  partitions      waiting  address",
-                "a (here)      001122334455  alive          -           4096            -  192.0.2.1:7117",
-                "\\u{1b}[2J    001122334455  down for 1m 1s -           4096  2 (2.00 KiB)  192.0.2.1:7117",
+                "name       id            state           zone  partitions       waiting  address",
+                "a (here)   001122334455  alive           -           4096             -  192.0.2.1:7117",
+                "\\u{1b}[2J  001122334455  down for 1m 1s  -           4096  2 (2.00 KiB)  192.0.2.1:7117",
             ]
         );
     }

@@ -236,5 +236,5 @@ fn siblings(value: &Json) -> &[Json] {
         .map_or(&[], Vec::as_slice)
 }
 
-/// The same as the door's bound, so that a value that is refused anyway is not sent.
+/// Far more than a node takes, which says its own limit; this one is for streams that do not end.
 const VALUE_BYTES_MAX: u64 = 16 << 20;
