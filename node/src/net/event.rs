@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use meshwork_membership::NodeId;
-use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::refusal::RefuseReason;
-use crate::admission::{Credential, RefuseTicket, TicketId, TicketSecret};
+use super::wire::JoinGrant;
+use crate::admission::{RefuseTicket, TicketId, TicketSecret};
 
 /// A kind of traffic. Each has its own stream and queue on every link, so that bulk never delays gossip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -105,15 +105,6 @@ pub enum NetEvent {
 
 /// The answer to a ticket.
 pub type JoinAnswer = Result<JoinGrant, RefuseTicket>;
-
-/// What somebody who comes in by ticket is given.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct JoinGrant {
-    /// Its proof of membership.
-    pub credential: Credential,
-    /// The mesh's name for people.
-    pub mesh_name: String,
-}
 
 /// Why a link ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

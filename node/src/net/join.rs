@@ -15,11 +15,12 @@ use super::address::{multiaddr, node_id, peer_id};
 use super::behaviour::{Protocol, Role, StreamEvent, Streams};
 use super::config::NetLimits;
 use super::driver::{now_s, swarm};
-use super::event::{JoinGrant, NetEvent};
+use super::event::NetEvent;
 use super::handshake::{FailHandshake, Framed};
 use super::shared::Shared;
 use super::wire::{
-    DecodeFrame, JOIN_BYTES_MAX, JoinMessage, Kind, decode_join_answer, encode_join_answer,
+    DecodeFrame, JOIN_BYTES_MAX, JoinGrant, JoinMessage, Kind, decode_join_answer,
+    encode_join_answer,
 };
 use crate::admission::{
     Credential, Keypair, MeshId, RefuseTicket, RejectCredential, Ticket, name_is_fit,

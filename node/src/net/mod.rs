@@ -34,13 +34,13 @@ mod stats;
 mod wire;
 
 pub use config::{NetConfig, NetLimits};
-pub use event::{Class, DialFailure, DownReason, JoinAnswer, JoinGrant, NetEvent, NetEvents};
+pub use event::{Class, DialFailure, DownReason, JoinAnswer, NetEvent, NetEvents};
 pub use handle::{Net, SendFrame, StartNet};
 pub use join::{JoinMesh, Joined, join_mesh};
 pub use refusal::RefuseReason;
 pub use stats::NetStats;
 pub use wire::{
-    DecodeFrame, Header, Hello, JoinMessage, Kind, Reply, Welcome, decode_join_answer,
+    DecodeFrame, Header, Hello, JoinGrant, JoinMessage, Kind, Reply, Welcome, decode_join_answer,
     encode_join_answer,
 };
 

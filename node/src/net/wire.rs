@@ -4,7 +4,6 @@ use serde::{Deserialize, Serialize};
 
 use super::refusal::RefuseReason;
 use crate::admission::{Credential, RefuseTicket, TicketId, TicketSecret, name_is_fit};
-use crate::net::event::JoinGrant;
 
 /// What a frame is; the first byte of its header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +77,15 @@ pub struct JoinMessage {
     pub secret: TicketSecret,
     /// The name that it would like, fit for a certificate; the inviter decides.
     pub name: String,
+}
+
+/// What somebody who comes in by ticket is given.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinGrant {
+    /// Its proof of membership.
+    pub credential: Credential,
+    /// The mesh's name for people.
+    pub mesh_name: String,
 }
 
 /// Bytes of a peer that are not what their place asks for. The peer's fault; drop it.
