@@ -176,8 +176,10 @@ impl Peer {
             purpose,
             claims: said(claims),
         };
-        let answered = self.core.handle_message(self.now, to, &answer.encode());
-        if matches!(asked, Purpose::ExchangeAsk) {
+        let bytes = answer.encode();
+        let fit = Message::decode(&bytes).is_ok();
+        let answered = self.core.handle_message(self.now, to, &bytes);
+        if fit && purpose == Purpose::ExchangeAnswer {
             answered.expect("nobody is refused who answers with a list");
         }
     }
