@@ -17,9 +17,11 @@ use crate::driver::{Driver, Running};
 use crate::invites;
 use crate::mesh::Mesh;
 use crate::net::{Net, NetConfig, NetLimits, StartNet};
+use crate::settings::Settings;
 use crate::setup::{LoadMember, Member};
 use crate::store::{
-    DataDir, OpenDataDir, OpenStore, OpenStoreError, Opened, Origin, Outcome, StoreConfig,
+    Committer, DataDir, OpenDataDir, OpenStore, OpenStoreError, Opened, Origin, Outcome,
+    StoreConfig,
 };
 
 /// Builds a [`Mesh`] from a data folder. What is not set comes from the folder's `settings.toml`.
@@ -124,54 +126,23 @@ impl Builder {
         let opened = DataDir::open(&self.folder)?;
         let member = Member::load(&self.folder)?;
         self.config.replication.replication_factor = member.settings.replication_factor.max(1);
+        let mut disk = Disk::open(&opened, &member.settings)?;
+        let adopted = adopt(opened, &mut disk, &member).await?;
         let instance = random_u64()?;
-        let (stored, mut outcomes) = mpsc::channel(64);
-        let store_config = StoreConfig {
-            engine: member.settings.store.into(),
-            cache_bytes: member.settings.cache_mib << 20,
-            ..StoreConfig::default()
-        };
-        // The channel closes only after the driver has stopped listening.
-        let on_outcome = move |outcome: Outcome| drop(stored.blocking_send(outcome));
-        let (store, committer) =
-            OpenStore::open(&opened.dir.store_folder(), store_config, on_outcome)?;
-        let (replica, origin, dir) =
-            adopt(opened, &*store, &committer, &mut outcomes, member.founder).await?;
-
-        let settings = &member.settings;
-        let listen = self.listen.unwrap_or(settings.listen);
         let (net, events) = Net::start(NetConfig {
             keypair: member.keypair.clone(),
             mesh: member.mesh,
             credential: member.credential.clone(),
             instance,
-            listen: vec![listen],
+            listen: vec![self.listen.unwrap_or(member.settings.listen)],
             limits: self.net,
         })?;
         let setup = NodeSetup {
             id: member.keypair.node_id(),
-            meta: Meta {
-                name: settings.name.clone(),
-                addresses: settings
-                    .advertise
-                    .iter()
-                    .map(SocketAddr::to_string)
-                    .collect(),
-                zone: settings.zone.clone(),
-                weight: settings.weight.max(1),
-                roles: if settings.weight == 0 {
-                    0
-                } else {
-                    roles::STORAGE
-                },
-                wire_min: meshwork_sync::WIRE_VERSION,
-                wire_max: meshwork_sync::WIRE_VERSION,
-                instance,
-                replica: replica.to_bytes(),
-            },
-            replica,
+            meta: meta(&member.settings, instance, adopted.replica),
+            replica: adopted.replica,
             mesh_key: *member.mesh.as_bytes(),
-            origin,
+            origin: adopted.origin,
             config: self.config,
             merges: self.merges.clone(),
             seeds: member
@@ -181,16 +152,16 @@ impl Builder {
                 .collect(),
             random_seed: random_u64()?,
         };
-        let invites = Invites::from_records(invites::load(&*store)?);
+        let invites = Invites::from_records(invites::load(&*disk.store)?);
         let started = Instant::now();
-        let node = Node::open(setup, store, Time::ZERO)?;
+        let node = Node::open(setup, disk.store, Time::ZERO)?;
         let (commands, received) = mpsc::channel(COMMANDS);
         let (report, ended) = watch::channel(None);
         let running = Arc::new(Running {
             id: member.keypair.node_id(),
             mesh_name: member.mesh_name.clone(),
             merges: self.merges,
-            replica,
+            replica: adopted.replica,
             next_session: random_u64()?.into(),
             net,
             stop: CancellationToken::new(),
@@ -201,25 +172,71 @@ impl Builder {
             member,
             invites,
             Arc::clone(&running),
-            committer,
-            dir,
+            disk.committer,
+            adopted.dir,
             started,
         );
-        tokio::spawn(driver.run(received, events, outcomes, report));
+        tokio::spawn(driver.run(received, events, disk.outcomes, report));
         Ok(Mesh { commands, running })
     }
 }
 
+/// What a node says about itself when it starts; where it listens is said once the system has.
+fn meta(settings: &Settings, instance: u64, replica: ReplicaId) -> Meta {
+    Meta {
+        name: settings.name.clone(),
+        addresses: texts(&settings.advertise),
+        zone: settings.zone.clone(),
+        weight: settings.weight.max(1),
+        roles: if settings.weight == 0 {
+            0
+        } else {
+            roles::STORAGE
+        },
+        wire_min: meshwork_sync::WIRE_VERSION,
+        wire_max: meshwork_sync::WIRE_VERSION,
+        instance,
+        replica: replica.to_bytes(),
+    }
+}
+
+/// An open store: where to read, where to write, and where it says what became of that.
+struct Disk {
+    store: Arc<dyn Store + Send + Sync>,
+    committer: Committer,
+    outcomes: mpsc::Receiver<Outcome>,
+}
+
+impl Disk {
+    fn open(opened: &Opened, settings: &Settings) -> Result<Self, OpenStoreError> {
+        let (stored, outcomes) = mpsc::channel(64);
+        let config = StoreConfig {
+            engine: settings.store.into(),
+            cache_bytes: settings.cache_mib << 20,
+            ..StoreConfig::default()
+        };
+        // The channel closes only after the driver has stopped listening.
+        let on_outcome = move |outcome: Outcome| drop(stored.blocking_send(outcome));
+        let (store, committer) = OpenStore::open(&opened.dir.store_folder(), config, on_outcome)?;
+        Ok(Self {
+            store,
+            committer,
+            outcomes,
+        })
+    }
+}
+
+/// A store whose records are known to be this node's own.
+struct Adopted {
+    replica: ReplicaId,
+    origin: meshwork_sync::Origin,
+    dir: DataDir,
+}
+
 /// Finds out whose records the store holds, and draws a replica id where they are not this folder's own.
-async fn adopt(
-    mut opened: Opened,
-    store: &dyn Store,
-    committer: &crate::store::Committer,
-    outcomes: &mut mpsc::Receiver<Outcome>,
-    founder: bool,
-) -> Result<(ReplicaId, meshwork_sync::Origin, DataDir), StartMesh> {
-    let found = opened.origin(store)?;
-    let recorded = match store.get(Space::Meta, REPLICA) {
+async fn adopt(mut opened: Opened, disk: &mut Disk, member: &Member) -> Result<Adopted, StartMesh> {
+    let found = opened.origin(&*disk.store)?;
+    let recorded = match disk.store.get(Space::Meta, REPLICA) {
         Ok(bytes) => bytes.and_then(|bytes| <[u8; 8]>::try_from(bytes).ok()),
         Err(ReadStore::Damaged { .. }) => None,
         Err(error) => return Err(error.into()),
@@ -229,27 +246,28 @@ async fn adopt(
         (Origin::Copied(sign), _) => {
             tracing::warn!(
                 ?sign,
-                "the data folder is a copy or was restored: drawing a new replica id"
+                "the data folder is a copy or was restored: a new replica id"
             );
             random_u64()?.to_be_bytes()
         }
         (Origin::New | Origin::Here, _) => random_u64()?.to_be_bytes(),
     };
-    let alone = store
+    let others = disk
+        .store
         .scan(Space::Members, &[], None, 2)
-        .map_or(true, |found| found.len() < 2);
-    let origin = match found {
-        // Nobody else has what an older state lacks.
-        Origin::Copied(_) if !(founder && alone) => meshwork_sync::Origin::Restored,
-        _ if founder => meshwork_sync::Origin::Founder,
-        _ => meshwork_sync::Origin::Joiner,
+        .map_or(0, |found| found.len());
+    let origin = match (found, member.founder) {
+        // Where nobody else is, nobody has what an older state lacks.
+        (Origin::Copied(_), founder) if !founder || others > 1 => meshwork_sync::Origin::Restored,
+        (Origin::New | Origin::Here | Origin::Copied(_), true) => meshwork_sync::Origin::Founder,
+        (Origin::New | Origin::Here | Origin::Copied(_), false) => meshwork_sync::Origin::Joiner,
     };
     let mut batch = opened.dir.next_generation();
     batch.put(Space::Meta, REPLICA, replica);
-    committer
+    disk.committer
         .submit(0, batch)
         .map_err(|error| StartMesh::Write(error.to_string()))?;
-    match outcomes.recv().await {
+    match disk.outcomes.recv().await {
         Some(Outcome::Stored { .. }) => {}
         Some(Outcome::StoreFailed { reason, .. }) => {
             return Err(StartMesh::Write(reason.to_string()));
@@ -260,7 +278,11 @@ async fn adopt(
     let folder = dir.folder().to_path_buf();
     dir.confirm()
         .map_err(|source| OpenDataDir::Io { folder, source })?;
-    Ok((ReplicaId::from_bytes(replica), origin, dir))
+    Ok(Adopted {
+        replica: ReplicaId::from_bytes(replica),
+        origin,
+        dir,
+    })
 }
 
 /// The record of the store's replica id.

@@ -28,7 +28,10 @@ const NAMES: [&str; 3] = ["a", "b", "c"];
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn ip(arguments: &[&str]) -> bool {
-    let ran = Command::new("ip").args(arguments).stderr(Stdio::null()).status();
+    let ran = Command::new("ip")
+        .args(arguments)
+        .stderr(Stdio::null())
+        .status();
     ran.is_ok_and(|status| status.success())
 }
 
@@ -40,7 +43,10 @@ impl Bridge {
         if !ip(&["netns", "add", &bridge]) {
             return None;
         }
-        let mut built = Self { prefix, machines: Vec::new() };
+        let mut built = Self {
+            prefix,
+            machines: Vec::new(),
+        };
         assert!(ip(&["-n", &bridge, "link", "add", "br0", "type", "bridge"]));
         assert!(ip(&["-n", &bridge, "link", "set", "br0", "up"]));
         for (n, name) in NAMES.iter().enumerate() {
@@ -52,13 +58,20 @@ impl Bridge {
                 "-n", &bridge, "link", "add", &port, "type", "veth", "peer", "name", "eth0",
                 "netns", &namespace,
             ]));
-            assert!(ip(&["-n", &bridge, "link", "set", &port, "master", "br0", "up"]));
+            assert!(ip(&[
+                "-n", &bridge, "link", "set", &port, "master", "br0", "up"
+            ]));
             let cidr = format!("{address}/24");
             assert!(ip(&["-n", &namespace, "addr", "add", &cidr, "dev", "eth0"]));
             assert!(ip(&["-n", &namespace, "link", "set", "eth0", "up"]));
             assert!(ip(&["-n", &namespace, "link", "set", "lo", "up"]));
             let folder = tempfile::tempdir().unwrap();
-            built.machines.push(Machine { namespace, address, folder, node: None });
+            built.machines.push(Machine {
+                namespace,
+                address,
+                folder,
+                node: None,
+            });
         }
         Some(built)
     }
@@ -84,7 +97,13 @@ impl Machine {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new("ip");
         command
-            .args(["netns", "exec", &self.namespace, env!("CARGO_BIN_EXE_meshwork"), "--dir"])
+            .args([
+                "netns",
+                "exec",
+                &self.namespace,
+                env!("CARGO_BIN_EXE_meshwork"),
+                "--dir",
+            ])
             .arg(self.folder.path())
             .args(arguments)
             .stdin(Stdio::null());
@@ -104,7 +123,12 @@ impl Machine {
 
     fn up(&mut self) {
         let log = std::fs::File::create(self.folder.path().join("log")).unwrap();
-        let node = self.command(&["up"]).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        let node = self
+            .command(&["up"])
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
         self.node = Some(node);
         let address = self.folder.path().join("door.addr");
         until("the node runs", || Path::new(&address).exists());
@@ -122,7 +146,10 @@ impl Machine {
         let status: serde_json::Value =
             serde_json::from_str(&self.say(&["status", "--json"])).unwrap();
         let members = status["status"]["members"].as_array().unwrap();
-        members.iter().filter(|member| member["state"] == "alive").count()
+        members
+            .iter()
+            .filter(|member| member["state"] == "alive")
+            .count()
     }
 }
 
@@ -142,7 +169,14 @@ fn a_cable_that_was_pulled_and_plugged_in_again_leaves_no_trace() {
     };
     for n in 0..NAMES.len() {
         let listen = format!("{}:7117", bridge.machines[n].address);
-        let places = ["--listen", &listen, "--http", "127.0.0.1:7118", "--name", NAMES[n]];
+        let places = [
+            "--listen",
+            &listen,
+            "--http",
+            "127.0.0.1:7118",
+            "--name",
+            NAMES[n],
+        ];
         if n == 0 {
             bridge.machines[n].say(&[&["init", "--mesh", "home"], &places[..]].concat());
         } else {
@@ -151,24 +185,32 @@ fn a_cable_that_was_pulled_and_plugged_in_again_leaves_no_trace() {
         }
         bridge.machines[n].up();
     }
-    let everybody_sees = |bridge: &Bridge, count| bridge.machines.iter().all(|m| m.alive() == count);
+    let everybody_sees =
+        |bridge: &Bridge, count| bridge.machines.iter().all(|m| m.alive() == count);
     until("all three see each other", || everybody_sees(&bridge, 3));
     bridge.machines[0].say(&["put", "--level", "all", "notes/today", "milk"]);
 
     bridge.set_link("c", "down");
-    until("the others notice", || bridge.machines[0].alive() == 2 && bridge.machines[1].alive() == 2);
+    until("the others notice", || {
+        bridge.machines[0].alive() == 2 && bridge.machines[1].alive() == 2
+    });
     // Both sides go on writing.
     bridge.machines[0].say(&["set", "add", "--level", "quorum", "tags/x", "from a"]);
     bridge.machines[2].say(&["set", "add", "--level", "local", "tags/x", "from c"]);
 
     bridge.set_link("c", "up");
-    until("all three see each other again", || everybody_sees(&bridge, 3));
+    until("all three see each other again", || {
+        everybody_sees(&bridge, 3)
+    });
     for machine in &bridge.machines {
         until("both writes are everywhere", || {
             let shown = machine.run(&["set", "show", "--level", "local", "tags/x"]);
             let shown = String::from_utf8(shown.stdout).unwrap();
             shown.contains("from a") && shown.contains("from c")
         });
-        assert_eq!(machine.say(&["get", "--level", "local", "notes/today"]), "milk");
+        assert_eq!(
+            machine.say(&["get", "--level", "local", "notes/today"]),
+            "milk"
+        );
     }
 }
