@@ -1,6 +1,7 @@
 //! The program `meshwork`: runs a node, and speaks to a running one through its HTTP door.
 
 mod cli;
+mod demo;
 
 use std::process::ExitCode;
 

@@ -12,6 +12,7 @@ use super::status::StatusArgs;
 use super::up::UpArgs;
 use super::values::{DelArgs, GetArgs, IncrArgs, PutArgs};
 use super::watch::WatchArgs;
+use crate::demo::DemoArgs;
 
 /// A data mesh without a centre: every node can write at any time, and all end up with the same data.
 #[derive(Debug, Parser)]
@@ -59,6 +60,8 @@ pub(crate) enum Command {
     Doc(Sub<DocCommand>),
     /// Follow changes as they arrive
     Watch(WatchArgs),
+    /// See a mesh of six processes take a crash, a split, a join and a leave, and lose nothing
+    Demo(DemoArgs),
 }
 
 /// A command that has commands of its own.

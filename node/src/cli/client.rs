@@ -76,6 +76,16 @@ impl Door {
         parse(&self.exchange(method, path, Some(body), patience)?)
     }
 
+    /// Posts bytes, and takes bytes.
+    pub(crate) fn post_bytes(
+        &self,
+        path: &str,
+        body: &[u8],
+        patience: Duration,
+    ) -> Result<Vec<u8>, Failure> {
+        self.exchange(Method::POST, path, Some(body), patience)
+    }
+
     /// Opens a stream of events.
     pub(crate) fn stream(&self, path: &str) -> Result<impl io::Read + use<>, Failure> {
         let request = self.request(Method::GET, path).body(()).map_err(invalid)?;

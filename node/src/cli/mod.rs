@@ -3,16 +3,16 @@
 //! Only `init`, `join` and `up` touch the data folder's secrets themselves.
 
 mod args;
-mod client;
+pub(crate) mod client;
 mod collections;
 mod document;
-mod exit;
+pub(crate) mod exit;
 mod folder;
 mod import;
 mod key;
 mod logging;
 mod mesh;
-mod output;
+pub(crate) mod output;
 mod setup;
 mod show;
 mod status;
@@ -24,6 +24,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use crate::demo;
 use args::{Cli, Command};
 use exit::Failure;
 
@@ -57,5 +58,6 @@ fn carry_out(cli: &Cli) -> Result<(), Failure> {
         Command::Flag(args) => collections::flag(&folder, &args.command),
         Command::Doc(args) => document::run(&folder, &args.command),
         Command::Watch(args) => watch::run(&folder, args),
+        Command::Demo(args) => demo::run(args),
     }
 }

@@ -1,9 +1,12 @@
 //! Running the node.
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::thread;
 
 use clap::Args;
+use meshwork::core::NodeConfig;
 use meshwork::setup::{LoadMember, Member};
 use meshwork::store::OpenDataDir;
 use meshwork::{Ended, Mesh, StartMesh};
@@ -35,6 +38,12 @@ pub(crate) struct UpArgs {
     /// Let programs with the token cut links, for demonstrations and tests of partitions
     #[arg(long, hide = true)]
     allow_faults: bool,
+    /// Use the short periods that suit several nodes on one machine
+    #[arg(long, hide = true)]
+    loopback_timing: bool,
+    /// Stop when standard input ends, so as not to outlive whoever holds its other end
+    #[arg(long, hide = true)]
+    stop_at_eof: bool,
 }
 
 pub(crate) fn run(folder: &Path, args: &UpArgs) -> Result<(), Failure> {
@@ -44,6 +53,9 @@ pub(crate) fn run(folder: &Path, args: &UpArgs) -> Result<(), Failure> {
         logging::Form::Text
     };
     logging::start(&args.log, form)?;
+    if args.stop_at_eof {
+        stop_at_eof()?;
+    }
     // Looked at before anything is made, so that a mistyped folder is not created.
     let member = Member::load(folder).map_err(|error| Failure::from_error(Exit::Failed, &error))?;
     tokio::runtime::Builder::new_multi_thread()
@@ -57,6 +69,12 @@ async fn serve(folder: &Path, member: &Member, args: &UpArgs) -> Result<(), Fail
     let mut builder = Mesh::builder(folder);
     if let Some(listen) = args.listen {
         builder = builder.listen(listen);
+    }
+    if args.loopback_timing {
+        builder = builder.config(NodeConfig {
+            membership: meshwork_membership::Config::loopback(),
+            ..NodeConfig::default()
+        });
     }
     let mut signals = Signals::listen()?;
     let mesh = builder
@@ -73,6 +91,24 @@ async fn serve(folder: &Path, member: &Member, args: &UpArgs) -> Result<(), Fail
         () = signals.next() => Err(Failure::new(Exit::Failed, "stopped at once")),
         () = mesh.stop() => Ok(()),
     }
+}
+
+/// Sends this process what asks it to stop, once standard input has ended.
+fn stop_at_eof() -> Result<(), Failure> {
+    let wait = || {
+        // Whatever comes is of no interest; an error is an end too.
+        drop(io::copy(&mut io::stdin().lock(), &mut io::sink()));
+        let me = rustix::process::getpid();
+        if let Err(error) = rustix::process::kill_process(me, rustix::process::Signal::TERM) {
+            tracing::error!(%error, "the process cannot stop itself");
+        }
+    };
+    let thread = thread::Builder::new()
+        .name("stop-at-eof".into())
+        .spawn(wait);
+    thread
+        .map(drop)
+        .map_err(|error| Failure::from_error(Exit::Failed, &error))
 }
 
 fn introduce(folder: &Path, mesh: &Mesh, member: &Member, http: &str) -> Result<(), Failure> {
