@@ -677,9 +677,12 @@ impl Replication {
     /// A record is damaged: until its partition was compared with the others, answers do not count.
     pub(crate) fn found_damaged(&mut self, key: &[u8]) {
         self.counts.damaged += 1;
-        if let Some((position, _)) = records::parse_object_key(key)
-            && self.holdings.doubt(position.partition())
-        {
+        let Some((position, _)) = records::parse_object_key(key) else {
+            return;
+        };
+        // A damaged copy that is not placed here can only be handed over as far as it is sound, and dropped.
+        self.holdings.leave_at_rest(position.partition());
+        if self.holdings.doubt(position.partition()) {
             self.record_complete();
         }
     }

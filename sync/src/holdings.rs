@@ -110,7 +110,11 @@ impl Holdings {
     /// Marks a partition that is not placed here as one to hand over and drop. One that is marked already stays as it is:
     /// replicas that were compared with stay so, since what comes in meanwhile goes through the outbox.
     pub(crate) fn leave_at_rest(&mut self, partition: Partition) {
-        if !self.placement.holds(self.me, partition) && !self.leaving.contains_key(&partition) {
+        let viewed = self.placement.nodes().next().is_some();
+        if viewed
+            && !self.placement.holds(self.me, partition)
+            && !self.leaving.contains_key(&partition)
+        {
             self.leave(partition);
         }
     }

@@ -1,7 +1,7 @@
 //! What is held here, as the sums that comparisons are made of.
 
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use meshwork_dht::{Partition, Position};
 use meshwork_membership::Time;
@@ -215,6 +215,36 @@ impl Replication {
         }
         stored.append(&mut found);
         Ok(stored.into_iter().take(versions_max).collect())
+    }
+
+    /// Every position of a partition with a record here, sound or damaged.
+    pub(crate) fn positions_in(
+        &self,
+        partition: Partition,
+    ) -> Result<BTreeSet<Position>, ReadStore> {
+        let in_memory = self
+            .objects
+            .in_memory(before(partition), Some(partition.last()));
+        let mut positions: BTreeSet<Position> = in_memory.map(|(position, _)| position).collect();
+        let first = partition.first();
+        let prefix: Vec<u8> = first.as_bytes().iter().take(1).copied().collect();
+        let mut key: Vec<u8> = first.as_bytes().iter().take(2).copied().collect();
+        loop {
+            let page = scan_slots(&*self.store, Space::Objects, &prefix, Some(&key), PAGE)?;
+            let Some((last, _)) = page.last() else {
+                return Ok(positions);
+            };
+            key = last.clone();
+            for (record_key, _) in &page {
+                match records::parse_object_key(record_key) {
+                    Some((position, _)) if position > partition.last() => return Ok(positions),
+                    Some((position, _)) if !self.objects.is_removed(&position) => {
+                        positions.insert(position);
+                    }
+                    Some(_) | None => {}
+                }
+            }
+        }
     }
 
     fn index_page(&mut self, page: &[Slot]) {

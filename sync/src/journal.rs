@@ -300,9 +300,9 @@ mod tests {
     #[test]
     fn a_disk_that_falls_behind_fills_the_journal_until_it_takes_the_batch() {
         let mut journal = Journal::new();
-        for n in 0..3 {
+        for n in 0..4 {
             assert!(!journal.is_full());
-            journal.put(Space::Objects, vec![n], vec![0; OPEN_BYTES_MAX / 2]);
+            journal.put(Space::Objects, vec![n], vec![0; OPEN_BYTES_MAX / 3 - 100]);
         }
         assert!(journal.is_full());
         let first = taken(&mut journal);

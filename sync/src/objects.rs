@@ -172,16 +172,22 @@ impl Objects {
         })
     }
 
-    /// Forgets the object here and deletes its records. Returns the digest that it had.
+    /// Forgets the object here and deletes its records, damaged ones too. Returns the digest that it had.
     pub(crate) fn remove(
         &mut self,
         store: &dyn Store,
         journal: &mut Journal,
         position: &Position,
     ) -> Result<Option<[u8; 32]>, ReadStore> {
-        let digest = self
-            .load(store, journal, position)?
-            .map(|entry| entry.mark.digest);
+        let digest = match self.load(store, journal, position) {
+            Ok(found) => found.map(|entry| entry.mark.digest),
+            Err(ReadStore::Damaged { .. }) => {
+                clear(store, journal, position)?;
+                self.removed.insert(*position, journal.latest());
+                return Ok(None);
+            }
+            Err(error @ ReadStore::Engine { .. }) => return Err(error),
+        };
         if let Some(entry) = self.forget(position) {
             for seq in 0..entry.next_seq {
                 let batch = journal.delete(Space::Objects, records::object_key(position, seq));

@@ -468,8 +468,14 @@ impl Replication {
 
     /// Forgets what is held of a partition that every replica has by now; what still waits for somebody stays.
     fn drop_partition(&mut self, partition: Partition) {
-        let only = BTreeSet::from([partition]);
-        for (position, _) in self.ids_after(&only, None, usize::MAX) {
+        let positions = match self.positions_in(partition) {
+            Ok(positions) => positions,
+            Err(error) => {
+                self.store_broke(error);
+                return;
+            }
+        };
+        for position in positions {
             if self.outbox.holds(&position) {
                 self.index.touch(partition, self.now);
                 continue;

@@ -169,7 +169,6 @@ impl Replication {
             hlc: self.clock.now(wall_ms),
         };
         let delta = object.apply(&stamp, op, &self.merges)?;
-        let seen = object.version().clone();
         drop(object);
         let applied = self
             .objects
@@ -190,34 +189,12 @@ impl Replication {
         if others.is_empty() {
             return Ok((dot, None));
         }
-        let delta = self.causal(&position, delta, &seen)?;
         let item = Item {
             key: key.clone(),
             object: delta.encode(),
         };
         let seq = self.outbox.push(item, others, &mut self.journal);
         Ok((dot, Some(seq)))
-    }
-
-    /// The delta as replicas get it, in any order: with all removals that its writer had seen.
-    ///
-    /// A delta that removes a dot says that the dot was seen, and by that its removals, too. Without those a replica could have
-    /// the version of all others and another state, and no comparison would ever find it. One that removes nothing needs none.
-    fn causal(
-        &mut self,
-        position: &Position,
-        delta: Object,
-        seen: &CausalContext,
-    ) -> Result<Object, WriteError> {
-        if delta.version().is_disjoint(seen) {
-            return Ok(delta);
-        }
-        let loaded = self.objects.load(&*self.store, &self.journal, position);
-        let whole = match loaded {
-            Ok(entry) => entry.and_then(|entry| entry.object.missing_from(seen)),
-            Err(error) => return Err(self.write_error(error)),
-        };
-        Ok(whole.unwrap_or(delta))
     }
 
     fn write_error(&mut self, error: ReadStore) -> WriteError {

@@ -47,7 +47,7 @@ fn mesh(count: usize) -> Sim {
 }
 
 #[test]
-fn a_write_brings_along_the_removals_that_its_writer_had_seen() {
+fn a_removal_that_went_missing_is_found_although_all_that_is_live_is_there() {
     let mut sim = mesh(3);
     put(&mut sim, 1, "a/a", b"first");
     sim.run_for(secs(1));
@@ -56,6 +56,13 @@ fn a_write_brings_along_the_removals_that_its_writer_had_seen() {
     sim.run_for(secs(1));
     put(&mut sim, 1, "a/a", b"third");
     sim.run_for(secs(1));
+    let state = local(&mut sim, 0, &key("a/a"));
+    assert_eq!(
+        siblings(&state).len(),
+        2,
+        "what replaced the first has not come"
+    );
+    sim.run_for(secs(60));
     let state = local(&mut sim, 0, &key("a/a"));
     assert_eq!(siblings(&state), [b"third".to_vec()]);
     assert_eq!(state, local(&mut sim, 1, &key("a/a")));
