@@ -7,6 +7,7 @@ use std::thread;
 
 use clap::Args;
 use meshwork::core::NodeConfig;
+use meshwork::doors::http::{Http, HttpConfig};
 use meshwork::setup::{LoadMember, Member};
 use meshwork::store::OpenDataDir;
 use meshwork::{Ended, Mesh, StartMesh};
@@ -81,15 +82,34 @@ async fn serve(folder: &Path, member: &Member, args: &UpArgs) -> Result<(), Fail
         .start()
         .await
         .map_err(|error| failure(folder, &error))?;
-    introduce(folder, &mesh, member, "")?;
-    tokio::select! {
-        () = signals.next() => {}
-        ended = mesh.ended() => return end(&ended),
-    }
-    output::note("stopping; press Ctrl-C again to stop at once");
+    let config = HttpConfig {
+        folder: folder.to_path_buf(),
+        listen: args.http.unwrap_or(member.settings.http),
+        faults: args.allow_faults,
+    };
+    let door = match Http::start(mesh.clone(), config) {
+        Ok(door) => door,
+        Err(error) => {
+            mesh.stop().await;
+            return Err(Failure::from_error(Exit::Failed, &error));
+        }
+    };
+    introduce(folder, &mesh, member, &door.url())?;
+    let ended = tokio::select! {
+        () = signals.next() => {
+            output::note("stopping; press Ctrl-C again to stop at once");
+            Ended::Stopped
+        }
+        ended = mesh.ended() => ended,
+    };
+    // The door first, so that requests under way are still answered.
+    let stopped = async {
+        door.stop().await;
+        mesh.stop().await;
+    };
     tokio::select! {
         () = signals.next() => Err(Failure::new(Exit::Failed, "stopped at once")),
-        () = mesh.stop() => Ok(()),
+        () = stopped => end(&ended),
     }
 }
 
