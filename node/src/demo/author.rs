@@ -142,15 +142,28 @@ impl<'a> Author<'a> {
         while typist.go_on(&mut self.text).map_err(does_not_fit)? {
             self.commit()?;
             due += period;
-            self.desk
-                .stage
-                .pause(due.saturating_duration_since(Instant::now()))?;
             // An author who cannot hear the other types on.
-            self.ask();
+            self.listen_until(due)?;
             let newest = self.arrived.keys().last().copied();
             self.take(newest.unwrap_or_default())?;
         }
         Ok(())
+    }
+
+    /// Asks for news at least once, and again and again until then.
+    fn listen_until(&mut self, due: Instant) -> Result<(), Failure> {
+        loop {
+            self.ask();
+            if self.desk.stage.stopped() {
+                return Err(interrupted());
+            }
+            let left = due.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            let [_, longest] = POLL;
+            thread::sleep(left.min(longest));
+        }
     }
 
     /// Writes what was edited to the node.
@@ -195,13 +208,7 @@ impl<'a> Author<'a> {
     fn follow(&mut self, needed: u64) -> Result<(), Failure> {
         let (start, mut wait) = (Instant::now(), POLL[0]);
         while self.has() < needed {
-            let before = self.has();
             let news = self.ask();
-            for number in before + 1..=needed.min(self.has()) {
-                if let Some(chunk) = self.arrived.get(&number) {
-                    self.desk.commits.arrived(chunk);
-                }
-            }
             if news {
                 wait = POLL[0];
                 continue;
@@ -276,6 +283,7 @@ impl<'a> Author<'a> {
                 && author == self.other()
                 && number > self.taken
             {
+                self.desk.commits.arrived(chunk);
                 self.arrived.insert(number, chunk.to_vec());
             }
         }

@@ -29,6 +29,8 @@ pub(super) struct Findings {
     pub(super) counters: Finding,
     pub(super) sets: Finding,
     pub(super) registers: Finding,
+    /// One of the missing elements, to know what to look for.
+    pub(super) example: Option<String>,
     /// Everything that was shown, so that nodes can be compared.
     pub(super) shown: BTreeMap<String, BTreeSet<String>>,
 }
@@ -56,6 +58,35 @@ impl Findings {
             && self.counters.is_good()
             && self.sets.is_good()
             && self.registers.is_good()
+    }
+
+    /// What is wrong, in words; nothing when all is good.
+    pub(super) fn complaints(&self) -> Vec<String> {
+        let kinds = [
+            ("document", self.document),
+            ("counters", self.counters),
+            ("sets", self.sets),
+            ("registers", self.registers),
+        ];
+        let wrong = kinds.into_iter().filter(|(_, finding)| !finding.is_good());
+        wrong
+            .map(
+                |(
+                    kind,
+                    Finding {
+                        lost,
+                        invented,
+                        other_text,
+                    },
+                )| {
+                    let text = if other_text { ", another text" } else { "" };
+                    let example = self.example.as_deref().filter(|_| kind == "sets");
+                    let example =
+                        example.map_or_else(String::new, |example| format!(", such as {example}"));
+                    format!("{kind}: {lost} missing{example}, {invented} never written{text}")
+                },
+            )
+            .collect()
     }
 
     pub(super) const fn lost(&self) -> u64 {
@@ -88,6 +119,11 @@ pub(super) fn examine(
     for (name, elements) in &books.sets {
         let present = shown(&door, name, "set", level)?;
         findings.sets.lost += elements.lost(&present);
+        let missing = elements.acknowledged.difference(&present).next();
+        findings.example = findings
+            .example
+            .take()
+            .or_else(|| missing.map(|element| format!("{element} in {name}")));
         findings.sets.invented += elements.invented(&present);
         findings.shown.insert(name.clone(), present);
     }

@@ -1,7 +1,7 @@
 //! What the authors say to each other besides the document: which commit was the how-manieth of whom.
 //!
 //! The text itself travels through the mesh only. What is told here lets an author know a chunk when it arrives, wait for exactly
-//! the commits that its next step is based on, and measure how long they took.
+//! the commits that its next step is based on, and measure how long they took to get there.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -49,7 +49,7 @@ impl Commits {
             .map(|(commit, _)| *commit)
     }
 
-    /// The other author was waiting for this chunk and has it now. It may have it before its writer's node has said so to the writer.
+    /// The other author has this chunk now, maybe before its writer's node has told its writer that it is written.
     pub(super) fn arrived(&self, chunk: &[u8]) {
         let mut told = self.lock();
         if let Some((_, at)) = told.by_hash.get(blake3::hash(chunk).as_bytes()) {
@@ -73,7 +73,7 @@ impl Commits {
         self.lock().by_hash.len()
     }
 
-    /// How long authors waited for commits that were acknowledged already: the median, and what 99 of 100 were under.
+    /// How long commits that were acknowledged took to the other author: the median, and what 99 of 100 were under.
     pub(super) fn waits(&self) -> Waits {
         let mut waits = self.lock().waits.clone();
         waits.sort_unstable();
@@ -82,7 +82,6 @@ impl Commits {
             waits.get(index).copied().unwrap_or_default()
         };
         Waits {
-            count: waits.len(),
             median: at(50),
             p99: at(99),
         }
@@ -96,7 +95,6 @@ impl Commits {
 /// Times from a commit's acknowledgement at one author's node to its arrival at the other author, through the other's node.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Waits {
-    pub(super) count: usize,
     pub(super) median: Duration,
     pub(super) p99: Duration,
 }

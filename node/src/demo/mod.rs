@@ -204,17 +204,35 @@ fn compare(story: Story<'_>, expected: Expected<'_>) -> Result<Vec<(usize, Findi
         let one = |node: &&Node| Ok((node.number, check::examine(node, &books, expected, level)?));
         open.iter().map(one).collect()
     };
-    let good = || {
-        let all = examine("one").ok()?;
-        let first = all.first().map(|(_, findings)| findings.shown.clone())?;
-        all.iter()
-            .all(|(_, findings)| findings.is_good() && findings.shown == first)
-            .then_some(())
-    };
-    // What is not as it should be by then is told node by node.
+    let mut tell_at = Instant::now() + PATIENT;
+    // What is not as it should be by the end is told node by node.
     let settled = story
         .stage
-        .until("all nodes show what was acknowledged", SETTLE, good);
+        .until("all nodes show what was acknowledged", SETTLE, || {
+            let all = examine("one").ok()?;
+            let first = all.first().map(|(_, findings)| findings.shown.clone())?;
+            let differ = all.iter().any(|(_, findings)| findings.shown != first);
+            let complaints: Vec<String> = all
+                .iter()
+                .flat_map(|(number, findings)| {
+                    findings
+                        .complaints()
+                        .into_iter()
+                        .map(move |c| format!("n{number} {c}"))
+                })
+                .collect();
+            if complaints.is_empty() && !differ {
+                return Some(());
+            }
+            if Instant::now() > tell_at {
+                tell_at = Instant::now() + PATIENT;
+                story.stage.tell(format_args!(
+                    "not yet the same everywhere: {}",
+                    complaints.join("; ")
+                ));
+            }
+            None
+        });
     match settled {
         Ok(()) => examine("all"),
         Err(failure) if story.stage.stopped() => Err(failure),
@@ -255,6 +273,9 @@ impl Play {
         }
     }
 }
+
+/// After this long people want to hear why nothing goes on.
+const PATIENT: Duration = Duration::from_secs(2);
 
 /// Decides where the typists' fingers slip.
 const SEED: u64 = 7;

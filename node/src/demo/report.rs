@@ -43,10 +43,9 @@ pub(super) struct DocumentReport {
     pub(super) key: String,
     pub(super) characters: usize,
     pub(super) commits: usize,
-    /// How often an author waited for the other's commit, and how long after its acknowledgement it arrived.
-    pub(super) hand_overs: usize,
-    pub(super) hand_over_ms_median: f64,
-    pub(super) hand_over_ms_p99: f64,
+    /// From a commit's acknowledgement at its author's node to its arrival at the other author, through the other's node.
+    pub(super) arrival_ms_median: f64,
+    pub(super) arrival_ms_p99: f64,
 }
 
 #[derive(Debug, Serialize)]
@@ -114,9 +113,8 @@ impl Report {
                 key: results.document.to_owned(),
                 characters: results.characters,
                 commits: results.commits,
-                hand_overs: results.waits.count,
-                hand_over_ms_median: millis(results.waits.median),
-                hand_over_ms_p99: millis(results.waits.p99),
+                arrival_ms_median: millis(results.waits.median),
+                arrival_ms_p99: millis(results.waits.p99),
             },
             writes: WritesReport {
                 acknowledged: books.acknowledged,
@@ -162,8 +160,8 @@ impl Report {
                 document.key,
                 document.characters,
                 document.commits,
-                document.hand_over_ms_median,
-                document.hand_over_ms_p99
+                document.arrival_ms_median,
+                document.arrival_ms_p99
             ),
             format!(
                 "other writes  {} acknowledged, {} with unknown outcome; {agree}",
