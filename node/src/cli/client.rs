@@ -183,9 +183,10 @@ fn unreachable(error: &ureq::Error) -> Failure {
         return Failure::new(Exit::NoNode, "the node does not answer at its HTTP address")
             .hint("it may be starting or stopping: try again, or start it with `meshwork up`");
     }
-    let exit = match error {
-        ureq::Error::Timeout(_) => Exit::Unavailable,
-        _ => Exit::Failed,
+    let exit = if matches!(error, ureq::Error::Timeout(_)) {
+        Exit::Unavailable
+    } else {
+        Exit::Failed
     };
     Failure::from_error(exit, error)
 }

@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 use super::client::Door;
 use super::exit::{Exit, Failure};
 use super::key::{self, Reach, to_json};
-use super::values::{acknowledged, apply, read_kind};
+use super::values::{apply, read_kind};
 use super::{output, show};
 
 #[derive(Debug, Subcommand)]
@@ -180,8 +180,7 @@ pub(crate) fn map(folder: &Path, command: &MapCommand) -> Result<(), Failure> {
                 "kind": args.kind.name(),
                 "then": args.kind.op(&args.value)?,
             });
-            let answer = apply(&door, &args.key, &args.reach, &op)?;
-            acknowledged(&answer, false)
+            apply(&door, &args.key, &args.reach, &op).map(drop)
         }
         MapCommand::Get(args) => {
             let map = read_kind(&door, &args.key, &args.reach, "map")?;
@@ -203,8 +202,7 @@ pub(crate) fn map(folder: &Path, command: &MapCommand) -> Result<(), Failure> {
                 "name": to_json(args.field.as_bytes()),
                 "kind": args.kind.name(),
             });
-            let answer = apply(&door, &args.key, &args.reach, &op)?;
-            acknowledged(&answer, false)
+            apply(&door, &args.key, &args.reach, &op).map(drop)
         }
         MapCommand::Show(args) => show_kind(&door, args, "map"),
     }

@@ -15,7 +15,7 @@ use super::exit::{Exit, Failure};
 use super::import::{self, ImportArgs};
 use super::key::{self, Reach};
 use super::output;
-use super::values::{acknowledged, read_stdin};
+use super::values::{Answer, read_stdin};
 
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
@@ -57,9 +57,8 @@ pub(crate) struct EditArgs {
     stdin: bool,
     #[command(flatten)]
     reach: Reach,
-    /// Print the node's answer, as JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    answer: Answer,
 }
 
 #[derive(Debug, Args)]
@@ -133,7 +132,7 @@ fn edit(door: &Door, args: &EditArgs) -> Result<(), Failure> {
         args.reach.timeout,
     );
     match answer {
-        Ok(answer) => acknowledged(&answer, args.json),
+        Ok(answer) => args.answer.print(&answer),
         Err(failure) if args.append.is_none() && !args.stdin => Err(rescue(&new, failure)),
         Err(failure) => Err(failure),
     }

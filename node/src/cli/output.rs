@@ -96,10 +96,12 @@ fn no_color() -> bool {
 fn write(bytes: &[u8]) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
     let written = stdout.write_all(bytes).and_then(|()| stdout.flush());
-    written.map_err(|error| match error.kind() {
-        // Whoever read has what it wanted. Nothing more is said.
-        io::ErrorKind::BrokenPipe => Failure::new(Exit::Failed, ""),
-        _ => Failure::from_error(Exit::Failed, &error),
+    written.map_err(|error| {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            // Whoever read has what it wanted. Nothing more is said.
+            return Failure::new(Exit::Failed, "");
+        }
+        Failure::from_error(Exit::Failed, &error)
     })
 }
 

@@ -73,12 +73,12 @@ pub(crate) fn bytes(json: &Json) -> Result<Vec<u8>, Failure> {
 }
 
 fn scalar(json: &Json) -> String {
-    match json {
-        Json::String(text) => output::one_line(text),
-        other => match other.get("base64").and_then(Json::as_str) {
-            Some(digits) => format!("base64:{digits}"),
-            None => output::one_line(&other.to_string()),
-        },
+    if let Some(text) = json.as_str() {
+        return output::one_line(text);
+    }
+    match json.get("base64").and_then(Json::as_str) {
+        Some(digits) => format!("base64:{digits}"),
+        None => output::one_line(&json.to_string()),
     }
 }
 

@@ -151,12 +151,16 @@ fn introduce(folder: &Path, mesh: &Mesh, member: &Member, http: &str) -> Result<
 
 /// How the program ends when the node ended by itself.
 fn end(ended: &Ended) -> Result<(), Failure> {
-    match ended {
-        Ended::Stopped => Ok(()),
-        other => Err(Failure::from_error(Exit::Failed, other)),
+    if *ended == Ended::Stopped {
+        return Ok(());
     }
+    Err(Failure::from_error(Exit::Failed, ended))
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the others say themselves what to do"
+)]
 fn failure(folder: &Path, error: &StartMesh) -> Failure {
     let failure = Failure::from_error(Exit::Failed, error);
     match error {

@@ -31,9 +31,8 @@ pub(crate) struct PutArgs {
     file: Option<PathBuf>,
     #[command(flatten)]
     reach: Reach,
-    /// Print how many replicas hold it, as JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    answer: Answer,
 }
 
 #[derive(Debug, Args)]
@@ -70,9 +69,8 @@ pub(crate) struct DelArgs {
     key: Key,
     #[command(flatten)]
     reach: Reach,
-    /// Print how many replicas hold the deletion, as JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    answer: Answer,
 }
 
 #[derive(Debug, Args)]
@@ -92,9 +90,8 @@ pub(crate) struct IncrArgs {
     amount: i64,
     #[command(flatten)]
     reach: Reach,
-    /// Print how many replicas hold it, as JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    answer: Answer,
 }
 
 pub(crate) fn put(folder: &Path, args: &PutArgs) -> Result<(), Failure> {
@@ -106,7 +103,7 @@ pub(crate) fn put(folder: &Path, args: &PutArgs) -> Result<(), Failure> {
     };
     let path = args.reach.path("keys", &args.key);
     let answer = door.send(Method::PUT, &path, &value, args.reach.timeout)?;
-    acknowledged(&answer, args.json)
+    args.answer.print(&answer)
 }
 
 pub(crate) fn get(folder: &Path, args: &GetArgs) -> Result<(), Failure> {
@@ -143,13 +140,13 @@ pub(crate) fn get(folder: &Path, args: &GetArgs) -> Result<(), Failure> {
 pub(crate) fn delete(folder: &Path, args: &DelArgs) -> Result<(), Failure> {
     let path = args.reach.path("keys", &args.key);
     let answer = Door::open(folder)?.send(Method::DELETE, &path, b"", args.reach.timeout)?;
-    acknowledged(&answer, args.json)
+    args.answer.print(&answer)
 }
 
 pub(crate) fn increment(folder: &Path, args: &IncrArgs) -> Result<(), Failure> {
     let op = json!({"op": "add", "amount": args.amount});
     let answer = apply(&Door::open(folder)?, &args.key, &args.reach, &op)?;
-    acknowledged(&answer, args.json)
+    args.answer.print(&answer)
 }
 
 /// Reads a key; [`Exit::NotFound`] when there is nothing.
@@ -191,8 +188,21 @@ pub(crate) fn entries(answer: &Json) -> &[Json] {
 }
 
 /// What a write prints: nothing, or the door's answer.
-pub(crate) fn acknowledged(answer: &Json, json: bool) -> Result<(), Failure> {
-    if json { output::json(answer) } else { Ok(()) }
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Answer {
+    /// Print how many replicas are known to hold it, as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Answer {
+    pub(crate) fn print(self, answer: &Json) -> Result<(), Failure> {
+        if self.json {
+            output::json(answer)
+        } else {
+            Ok(())
+        }
+    }
 }
 
 /// Everything that standard input gives.

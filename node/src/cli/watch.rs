@@ -64,10 +64,8 @@ fn changed(door: &Door, key: &Key, args: &WatchArgs) -> Result<(), Failure> {
         Err(failure) => return Err(failure),
     };
     if args.json {
-        return output::json(&match answer {
-            Json::Null => json!({"key": key.to_string(), "deleted": true}),
-            answer => answer,
-        });
+        let deleted = json!({"key": key.to_string(), "deleted": true});
+        return output::json(if answer.is_null() { &deleted } else { &answer });
     }
     let values: Vec<String> = entries(&answer).iter().map(line).collect();
     if values.is_empty() {
