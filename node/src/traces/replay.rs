@@ -343,18 +343,18 @@ mod tests {
 
     #[test]
     fn long_histories_come_in_chunks_of_bounded_size() {
-        let transactions = (0..400).map(|index: usize| {
+        let transactions = (0..100).map(|index: usize| {
             let parents: Vec<usize> = index.checked_sub(1).into_iter().collect();
-            txn(0, &parents, 0, &"x".repeat(2_000))
+            txn(0, &parents, 0, &"😀".repeat(1_000))
         });
         let trace = Trace {
-            end: "x".repeat(800_000),
+            end: "😀".repeat(100_000),
             agents: 1,
             transactions: transactions.collect(),
         };
         let chunks: Vec<Chunk> = trace.replay([7; 4]).unwrap().map(Result::unwrap).collect();
         assert_eq!(text_of(&chunks), trace.end);
-        assert!(chunks.len() > 3);
+        assert!(chunks.len() >= 3);
         assert!(chunks.iter().all(|chunk| chunk.bytes.len() <= 256 << 10));
     }
 }
