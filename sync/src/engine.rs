@@ -112,6 +112,7 @@ pub(crate) enum Timer {
     Unpark(NodeId, u64),
     Session(NodeId, u64),
     AntiEntropy,
+    CompareAgain,
     Sweep,
     RetryStore,
     Index,
@@ -265,8 +266,18 @@ impl Replication {
     /// The placed members have changed.
     pub fn handle_view(&mut self, now: Time, view: View) {
         self.now = now;
+        let held: Vec<Partition> = self
+            .index
+            .partitions()
+            .filter(|partition| self.holdings.is_replica(*partition))
+            .collect();
         if !self.holdings.set_view(view) {
             return;
+        }
+        // What was written while this was its place, complete or not, may be nowhere else: a node that has just joined takes
+        // itself for the whole mesh until it hears of the others.
+        for partition in held {
+            self.holdings.leave_at_rest(partition);
         }
         let holdings = &self.holdings;
         self.outbox
@@ -424,6 +435,7 @@ impl Replication {
                         .insert((now + self.config.anti_entropy_period, Timer::AntiEntropy));
                     self.compare_with_all();
                 }
+                Timer::CompareAgain => self.compare_where_due(),
                 Timer::Sweep => {
                     self.timers.insert((now + SWEEP_PERIOD, Timer::Sweep));
                     self.sweep();

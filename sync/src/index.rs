@@ -74,6 +74,11 @@ impl Index {
         self.sketches.get(&partition)
     }
 
+    /// Partitions with data, as far as it has been counted.
+    pub(crate) fn partitions(&self) -> impl Iterator<Item = Partition> + '_ {
+        self.sketches.keys().copied()
+    }
+
     /// The object at `position` went from one version to another; none means that it was or is not there.
     pub(crate) fn replace(
         &mut self,

@@ -66,6 +66,9 @@ enum Then {
 /// A first flight for so many differences is kept in memory.
 const HINT_MAX: u32 = 150;
 
+/// What a session left unsettled is compared again after this long.
+const COMPARE_AGAIN: Duration = Duration::from_millis(500);
+
 /// A session that has not moved for so long is given up.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -119,8 +122,11 @@ impl Replication {
         let Some(set) = session.todo.pop() else {
             self.counts.comparisons += 1;
             self.repair.hints.insert(peer, session.differences);
-            // What stayed due is tried again by the next sweep, not at once.
-            if !session.unsettled {
+            // What stayed due changed while it was compared, or was refused: not at once again, and not as late as the next sweep.
+            if session.unsettled {
+                self.timers
+                    .insert((self.now + COMPARE_AGAIN, Timer::CompareAgain));
+            } else {
                 self.compare_where_due();
             }
             return;

@@ -71,7 +71,20 @@ impl Replication {
         if reachable < needed {
             return Err(WriteError::Unavailable { reachable, needed });
         }
+        // A node that has just joined and heard of nobody yet is no quorum, although it sees no other.
+        let factor = self.config.replication_factor;
+        let needed = write.level.needed(factor);
+        if self.is_newcomer(&position) && needed > 1 {
+            let reachable = 0;
+            return Err(WriteError::Unavailable { reachable, needed });
+        }
         Ok(())
+    }
+
+    /// Whether this node knows no other replica and cannot know that there is none.
+    fn is_newcomer(&self, position: &Position) -> bool {
+        let partition = position.partition();
+        self.others(position).is_empty() && !self.holdings.is_complete(partition)
     }
 
     /// Replicas of a position in reach, this node included when it is one.

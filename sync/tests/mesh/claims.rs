@@ -6,7 +6,7 @@ use meshwork_sync::{
 };
 
 use crate::chaos::local;
-use crate::sim::{Sim, id, secs};
+use crate::sim::{Sim, id, secs, view};
 
 fn key(text: &str) -> Key {
     Key::parse(text).unwrap()
@@ -190,4 +190,57 @@ fn two_replicas_of_twenty_thousand_keys_settle_a_hundred_in_few_bytes() {
     assert!(messages <= 8, "{messages} messages");
     assert!(bytes <= 6_000, "{bytes} bytes");
     println!("{messages} messages, {bytes} bytes");
+}
+
+#[test]
+fn what_a_newcomer_wrote_before_it_heard_of_anybody_reaches_the_replicas_at_once() {
+    let mut sim = Sim::new(1, 5, Config::default());
+    for n in 0..5 {
+        sim.nodes[n].view = if n < 4 { view(0..4) } else { view([4]) };
+        sim.start(n);
+    }
+    for (a, b) in [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)] {
+        sim.connect(a, b);
+    }
+    sim.run_for(secs(2));
+    let names: Vec<String> = (0..20).map(|n| format!("a/{n}")).collect();
+    for name in &names {
+        write(&mut sim, 4, name, Op::Put(b"alone".to_vec()), Level::One);
+    }
+    sim.run_for(secs(1));
+    sim.connect_all();
+    for n in 0..5 {
+        sim.set_view(n, view(0..5));
+    }
+    // Long before the sweep that looks for resting copies.
+    sim.run_for(secs(5));
+    for name in &names {
+        let position = key(name).position();
+        let replicas = sim
+            .core(0)
+            .placement()
+            .replicas(position.partition())
+            .to_vec();
+        for n in (0..5).filter(|n| replicas.contains(&id(*n))) {
+            let state = local(&mut sim, n, &key(name));
+            assert_eq!(siblings(&state), [b"alone".to_vec()], "{name} at node {n}");
+        }
+    }
+}
+
+#[test]
+fn a_newcomer_that_knows_nobody_is_no_quorum() {
+    let mut sim = Sim::new(1, 2, Config::default());
+    sim.nodes[1].view = view([1]);
+    sim.start(1);
+    write(&mut sim, 1, "a/a", Op::Put(b"x".to_vec()), Level::Quorum);
+    let refused = WriteError::Unavailable {
+        reachable: 0,
+        needed: 2,
+    };
+    let refused = Output::Written {
+        id: 1,
+        result: Err(refused),
+    };
+    assert!(sim.answers.contains(&(1, refused)));
 }
