@@ -354,6 +354,11 @@ impl Node {
         self.replication.hand_over(now);
     }
 
+    /// Goes on with [`Node::retire`]: what came in since, from members that had not heard of it, is handed over too.
+    pub fn hand_over(&mut self, now: Time) {
+        self.replication.hand_over(now);
+    }
+
     /// Whether nothing is left here that another node should have: no partition to hand over, no delta waiting.
     #[must_use]
     pub fn is_handed_over(&self) -> bool {

@@ -400,7 +400,8 @@ impl Driver {
                     reply(answer, self.node.is_handed_over());
                 }
             }
-            None | Some(_) => {}
+            None => self.node.hand_over(now),
+            Some(_) => {}
         }
     }
 
