@@ -2,6 +2,7 @@
 //!
 //! A type that can be joined needs three things: a `join` that is commutative, associative and idempotent, a way to
 //! bytes, and a way back that refuses what is not its own. Run it with `cargo run --example custom_merge`.
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,7 @@
 //! The smallest useful embedded node: a sensor that counts, whether or not anybody can be reached.
 //!
 //! Run it with `cargo run --example embed_edge`.
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
 use meshwork::Mesh;
 use meshwork::setup::{SetupOptions, found};

@@ -1,6 +1,7 @@
 //! Two nodes edit one note while they cannot reach each other, then meet.
 //!
 //! Run it with `cargo run --example offline_notes`.
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
 use std::time::Duration;
 

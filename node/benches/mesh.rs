@@ -4,7 +4,9 @@
 #![expect(
     clippy::print_stdout,
     clippy::unwrap_used,
-    missing_docs,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
     reason = "a program that prints a table, and stops where it cannot go on"
 )]
 
@@ -55,7 +57,7 @@ async fn one_node() {
     let (mut node_rounds, mut raw_rounds) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         raw_rounds.push(raw.round(256).await);
-        node_rounds.push(writes(&[mesh.clone()], 256, Level::Local).await);
+        node_rounds.push(writes(std::slice::from_ref(&mesh), 256, Level::Local).await);
     }
     let store = show("bare store, a record a batch", raw_rounds);
     let node = show("embedded handle", node_rounds);

@@ -1,5 +1,9 @@
 //! Whole nodes in one process, over real sockets on loopback.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on fails"
+)]
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};

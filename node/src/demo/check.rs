@@ -229,7 +229,13 @@ fn shown(door: &Door, name: &str, kind: &str, level: &str) -> Result<BTreeSet<St
     {
         match part {
             Json::Array(all) => texts.extend(all.iter().map(text)),
-            one => drop(texts.insert(text(one))),
+            one @ (Json::Null
+            | Json::Bool(_)
+            | Json::Number(_)
+            | Json::String(_)
+            | Json::Object(_)) => {
+                texts.insert(text(one));
+            }
         }
     }
     Ok(texts)

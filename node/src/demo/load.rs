@@ -53,7 +53,7 @@ fn write(door: &Door, node: &Node, ledger: &Ledger, round: u64) -> Answer {
     let entry = match round % 3 {
         0 => Entry::Add {
             counter: format!("counter-{shared}"),
-            amount: 1 + i64::from(round % 2 == 0),
+            amount: 1 + i64::from(round.is_multiple_of(2)),
         },
         1 => Entry::Insert {
             set: format!("set-{shared}"),

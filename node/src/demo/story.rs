@@ -87,7 +87,8 @@ impl<'a> Story<'a> {
             let id: NodeId = node
                 .id()
                 .parse()
-                .map_err(|_| failure("a node's id is no id"))?;
+                .ok()
+                .ok_or_else(|| failure("a node's id is no id"))?;
             view.nodes.insert(id, Seat::new("", 1));
             if WRITERS.contains(&number) || number == VICTIM {
                 wanted.insert(id);

@@ -377,6 +377,7 @@ mod tests {
             outbox_deltas: 4,
             outbox_bytes: 400,
             handed_over: true,
+            frames_refused: 0,
             store_failure: Some("full".into()),
             counts: Counts::default(),
         };

@@ -152,7 +152,7 @@ async fn oldest_stranger_makes_room_for_the_next() {
     for (_, stream) in &mut strangers[..2] {
         ended.push(rest_of(stream).await);
     }
-    assert_eq!(ended, [Vec::new(), Vec::new()]);
+    assert!(ended.iter().all(Vec::is_empty), "{ended:?}");
     assert_eq!(home.net.stats().handshakes_dropped, 2);
     strangers.iter().for_each(|(raw, _)| raw.abort());
 }
