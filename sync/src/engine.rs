@@ -13,7 +13,7 @@ use crate::holdings::Holdings;
 use crate::index::Index;
 use crate::journal::Journal;
 use crate::links::Link;
-use crate::message::{DecodeMessage, Message};
+use crate::message::{DecodeMessage, Message, Refusal};
 use crate::objects::{Applied, Objects};
 use crate::outbox::{Lag, Outbox};
 use crate::reads::PendingRead;
@@ -93,6 +93,15 @@ pub enum Output {
         /// As given.
         id: u64,
     },
+    /// Items were not merged. Told once for each reason, side and connection.
+    Refused {
+        /// The other node.
+        peer: NodeId,
+        /// Which side refused.
+        by: Refuser,
+        /// Why.
+        reason: Refusal,
+    },
     /// A watched key has changed, here or at a peer. It may be told more than once.
     Changed {
         /// The key.
@@ -100,6 +109,15 @@ pub enum Output {
         /// Digest of its new version.
         digest: [u8; 32],
     },
+}
+
+/// Which side of a connection refused something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Refuser {
+    /// This node refused what the peer sent.
+    Us,
+    /// The peer refused what this node sent.
+    Peer,
 }
 
 /// What a timer is for; a late one finds nothing to do.
@@ -139,6 +157,8 @@ pub struct Counts {
     pub items_refused_by_peers: u64,
     /// Stamps refused since they lay too far ahead.
     pub clock_ahead: u64,
+    /// Own stamps that peers refused for that reason: this node's clock is wrong.
+    pub clock_ahead_by_peers: u64,
     /// Objects sent to replicas that a read found behind.
     pub read_repairs: u64,
     /// Comparisons with peers carried through.
@@ -405,6 +425,7 @@ impl Replication {
                 other @ (Output::Send { .. }
                 | Output::Store { .. }
                 | Output::Kept { .. }
+                | Output::Refused { .. }
                 | Output::Changed { .. }) => other,
             });
         }

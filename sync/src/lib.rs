@@ -39,7 +39,7 @@ mod store;
 mod writes;
 
 pub use config::Config;
-pub use engine::{Counts, Identity, Origin, Output, RejectMessage, Replication};
+pub use engine::{Counts, Identity, Origin, Output, Refuser, RejectMessage, Replication};
 pub use key::{InvalidKey, Key, Prefix};
 pub use message::{DecodeMessage, Item, Message, Refusal, Step, WIRE_VERSION};
 pub use outbox::Lag;

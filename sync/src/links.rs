@@ -1,13 +1,15 @@
 //! Pushing items to connected peers, and merging what they push.
 
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use meshwork_crdt::Object;
+use meshwork_dht::Position;
 use meshwork_membership::{NodeId, Time};
 
-use crate::engine::{Output, RejectMessage, Replication, Timer};
+use crate::engine::{Output, Refuser, RejectMessage, Replication, Timer};
 use crate::message::{Item, Message, Refusal};
+use crate::objects::Entry;
 use crate::serve::Serving;
 
 /// What is under way to one connected peer.
@@ -17,6 +19,7 @@ pub(crate) struct Link {
     delivering: usize,
     /// What the peer asked for in a comparison.
     pub(crate) serving: Option<Serving>,
+    refusals_told: BTreeSet<(Refuser, Refusal)>,
 }
 
 /// One push that is not acknowledged.
@@ -121,11 +124,24 @@ impl Replication {
                 }
             }
         }
+        self.tell_refusals(from, Refuser::Us, &refused);
         let ack = Output::Send {
             to: from,
             message: Message::PushAck { id, refused },
         };
         self.journal.hold_until(batch, ack);
+    }
+
+    fn tell_refusals(&mut self, peer: NodeId, by: Refuser, refused: &[(u32, Refusal)]) {
+        let Some(link) = self.links.get_mut(&peer) else {
+            return;
+        };
+        for (_, reason) in refused {
+            if link.refusals_told.insert((by, *reason)) {
+                let reason = *reason;
+                self.outputs.push_back(Output::Refused { peer, by, reason });
+            }
+        }
     }
 
     /// Merges one item. Returns the batch that makes it durable.
@@ -136,16 +152,8 @@ impl Replication {
         let delta = Object::decode(&item.object, &self.limits)
             .ok()
             .ok_or(Refusal::Malformed)?;
-        self.check_clock(&delta, wall_ms)?;
         let position = item.key.position();
-        let bytes_max = MERGED_FACTOR * self.config.object_bytes_max;
-        let loaded = self.objects.load(&*self.store, &self.journal, &position);
-        if let Ok(Some(entry)) = loaded
-            && entry.encoded_bytes() + item.object.len() > bytes_max
-            && delta.missing_from(entry.object.version()).is_some()
-        {
-            return Err(Refusal::TooLarge);
-        }
+        self.check_item(&position, item, &delta, wall_ms)?;
         let applied = self
             .objects
             .merge(&*self.store, &mut self.journal, &item.key, &delta, None)
@@ -164,6 +172,31 @@ impl Replication {
             }
         }
         Ok(applied.batch)
+    }
+
+    /// Refuses what would grow an object without bound and what is too far ahead, unless it is here already.
+    fn check_item(
+        &mut self,
+        position: &Position,
+        item: &Item,
+        delta: &Object,
+        wall_ms: u64,
+    ) -> Result<(), Refusal> {
+        let here = self.entry(position).map_or(0, Entry::encoded_bytes);
+        let bytes_max = MERGED_FACTOR * self.config.object_bytes_max;
+        let fits = match here + item.object.len() {
+            bytes if bytes > bytes_max => Err(Refusal::TooLarge),
+            _ => self.check_clock(delta, wall_ms),
+        };
+        fits.or_else(|refusal| match self.entry(position) {
+            Some(entry) if delta.missing_from(entry.object.version()).is_none() => Ok(()),
+            _ => Err(refusal),
+        })
+    }
+
+    fn entry(&mut self, position: &Position) -> Option<&Entry> {
+        let loaded = self.objects.load(&*self.store, &self.journal, position);
+        loaded.ok().flatten()
     }
 
     /// Refuses stamps that are too far ahead, so that no peer's clock can outrun everybody's.
@@ -191,6 +224,9 @@ impl Replication {
             };
         };
         self.counts.items_refused_by_peers += refused.len() as u64;
+        let ahead = |(_, reason): &&(u32, Refusal)| *reason == Refusal::ClockAhead;
+        self.counts.clock_ahead_by_peers += refused.iter().filter(ahead).count() as u64;
+        self.tell_refusals(from, Refuser::Peer, refused);
         match push.purpose {
             Purpose::Deliver(seqs) => {
                 let refused: BTreeMap<u32, Refusal> = refused.iter().copied().collect();

@@ -20,16 +20,22 @@ pub struct Item {
 }
 
 /// Why a receiver did not merge an item.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, thiserror::Error,
+)]
 #[non_exhaustive]
 pub enum Refusal {
     /// The key or the object does not decode within the limits. Sending it again will not help.
+    #[error("it does not decode, or passes a limit")]
     Malformed,
     /// A stamp inside lies too far ahead of the receiver's clock. It may be taken later.
+    #[error("its clock is ahead")]
     ClockAhead,
     /// The object would pass the receiver's size limit.
+    #[error("the object grows too large")]
     TooLarge,
     /// The receiver's disk is full or failed. It may be taken later.
+    #[error("the disk is full or failed")]
     Storage,
 }
 

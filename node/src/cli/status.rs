@@ -132,6 +132,11 @@ fn summary(status: &Json) -> Result<(), Failure> {
             "{leaving} partitions are being handed over to others"
         ))?;
     }
+    if number(status, "clock_ahead_by_peers") > 0 {
+        output::line(
+            "WRITES ARE REFUSED BY OTHERS: this node's clock is ahead of theirs; set it, restart the node, and write again",
+        )?;
+    }
     if let Some(reason) = status.get("store_failure").and_then(Json::as_str) {
         output::line(format_args!(
             "WRITES ARE REFUSED: {}",

@@ -7,8 +7,8 @@ use meshwork_crdt::{Merges, ReplicaId};
 use meshwork_dht::{Seat, View};
 use meshwork_membership::{Event, InvalidMeta, Membership, Meta, NodeId, Remembered, State, Time};
 use meshwork_sync::{
-    Batch, Found, Key, Origin, Prefix, Read, ReadError, ReadStore, Replication, RequestId, Space,
-    Store, StoreFailure, Write, WriteError, Written,
+    Batch, Found, Key, Origin, Prefix, Read, ReadError, ReadStore, Refusal, Refuser, Replication,
+    RequestId, Space, Store, StoreFailure, Write, WriteError, Written,
 };
 
 use super::config::{NodeConfig, roles};
@@ -104,6 +104,15 @@ pub enum Output {
     Kept {
         /// As given.
         id: u64,
+    },
+    /// Data was not merged. Told once for each reason, side and connection.
+    Refused {
+        /// The other node.
+        peer: NodeId,
+        /// Which side refused.
+        by: Refuser,
+        /// Why.
+        reason: Refusal,
     },
     /// A watched key has changed.
     Changed {
@@ -457,6 +466,7 @@ fn from_replication(output: meshwork_sync::Output) -> Output {
         meshwork_sync::Output::Written { id, result } => Output::Written { id, result },
         meshwork_sync::Output::Found { id, result } => Output::Found { id, result },
         meshwork_sync::Output::Kept { id } => Output::Kept { id },
+        meshwork_sync::Output::Refused { peer, by, reason } => Output::Refused { peer, by, reason },
         meshwork_sync::Output::Changed { key, digest } => Output::Changed { key, digest },
         other => unreachable!("replication and node are built together: {other:?}"),
     }

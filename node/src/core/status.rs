@@ -58,6 +58,8 @@ pub struct Status {
     pub handed_over: bool,
     /// Why writes are refused at present.
     pub store_failure: Option<String>,
+    /// Writes of this node that peers refuse since its clock is ahead of theirs, since the start; each attempt counts.
+    pub clock_ahead_by_peers: u64,
     /// Frames from members that made no sense or answered nothing, since the start.
     pub frames_refused: u64,
     /// Counters since the start.
@@ -107,6 +109,7 @@ impl Node {
                 .replication
                 .store_failure()
                 .map(StoreFailure::to_string),
+            clock_ahead_by_peers: self.replication.counts().clock_ahead_by_peers,
             frames_refused: self.frames_refused,
             counts: self.replication.counts(),
         }

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use meshwork_membership::{Event, NodeId, Time};
-use meshwork_sync::{Found, Prefix, ReadError, RequestId, StoreFailure, WriteError, Written};
+use meshwork_sync::{
+    Found, Prefix, ReadError, Refusal, Refuser, RequestId, StoreFailure, WriteError, Written,
+};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::admit::{Admit, Visitor};
@@ -210,6 +212,7 @@ impl Driver {
                         }
                     }
                 }
+                Output::Refused { peer, by, reason } => note_refusal(peer, by, reason),
                 Output::Want { peer, addresses } => {
                     let addresses: Vec<SocketAddr> = addresses
                         .iter()
@@ -414,6 +417,17 @@ impl Driver {
         for (prefix, _) in closed {
             self.node.unwatch(&prefix);
         }
+    }
+}
+
+fn note_refusal(peer: NodeId, by: Refuser, reason: Refusal) {
+    match (by, reason) {
+        (Refuser::Us, _) => tracing::warn!(%peer, %reason, "data of a member was refused"),
+        (Refuser::Peer, Refusal::ClockAhead) => tracing::error!(
+            %peer,
+            "a member refuses what this node writes, since this node's clock is ahead: set it, restart the node, and write again"
+        ),
+        (Refuser::Peer, _) => tracing::warn!(%peer, %reason, "a member refused data of this node"),
     }
 }
 

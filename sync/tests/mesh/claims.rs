@@ -1,8 +1,11 @@
 //! One claim at a time, in small meshes without chance.
 
+use std::time::Duration;
+
 use meshwork_crdt::{Dot, Hlc, Merges, Object, Op, ReplicaId, Stamp};
 use meshwork_sync::{
-    Config, Item, Key, Level, Message, Output, Space, StoreFailure, Write, WriteError,
+    Config, Item, Key, Level, Message, Output, Refusal, Refuser, Space, StoreFailure, Write,
+    WriteError,
 };
 
 use crate::chaos::local;
@@ -91,6 +94,50 @@ fn a_full_disk_holds_up_neither_reads_nor_answers() {
     sim.run_for(secs(90));
     let state = local(&mut sim, 0, &key("a/c"));
     assert_eq!(siblings(&state), [b"waits".to_vec()]);
+}
+
+#[test]
+fn a_clock_that_is_a_year_ahead_is_refused_told_on_both_sides_and_harms_nobody() {
+    const YEAR: Duration = secs(365 * 24 * 3_600);
+    let mut sim = mesh(3);
+    sim.nodes[1].clock_ahead = YEAR;
+    sim.answers.clear();
+    put(&mut sim, 1, "a/a", b"from the future");
+    sim.run_for(secs(30));
+    assert!(sim.core(1).counts().clock_ahead_by_peers > 0);
+    let told = |peer, by| {
+        let reason = Refusal::ClockAhead;
+        Output::Refused { peer, by, reason }
+    };
+    for n in [0, 2] {
+        let there = sim.outputs_of(n, &told(id(1), Refuser::Us));
+        let here = sim.outputs_of(1, &told(id(n), Refuser::Peer));
+        assert_eq!((there, here), (1, 1), "once for each side");
+        assert!(sim.core(n).counts().clock_ahead > 0);
+    }
+    for n in [0, 2] {
+        assert!(siblings(&local(&mut sim, n, &key("a/a"))).is_empty());
+    }
+
+    // The others are not dragged along: the last write of an honest clock is the one that is kept.
+    put(&mut sim, 0, "a/a", b"honest");
+    sim.run_for(secs(5));
+    assert_eq!(siblings(&local(&mut sim, 2, &key("a/a"))), [b"honest"]);
+
+    // Nothing is lost where the clock was wrong. Once it is right, what is written over the refused value settles that, too.
+    sim.nodes[1].clock_ahead = Duration::ZERO;
+    sim.crash(1);
+    sim.start(1);
+    sim.connect_all();
+    let kept = siblings(&local(&mut sim, 1, &key("a/a")));
+    assert!(kept.contains(&b"from the future".to_vec()), "{kept:?}");
+    put(&mut sim, 1, "a/a", b"right again");
+    sim.run_for(secs(130));
+    for n in 0..3 {
+        let state = local(&mut sim, n, &key("a/a"));
+        assert_eq!(siblings(&state), [b"right again"], "node {n}");
+        assert_eq!(sim.core(n).outbox().entries, 0, "node {n}");
+    }
 }
 
 #[test]

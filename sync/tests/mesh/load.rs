@@ -190,7 +190,11 @@ impl Load {
             match output {
                 Output::Written { id, result } => self.written(sim, node, id, result),
                 Output::Found { id, result } => self.found(sim, node, id, result),
-                Output::Changed { .. } | Output::Send { .. } | Output::Store { .. } => {}
+                // A disk that is full refuses.
+                Output::Refused { .. }
+                | Output::Changed { .. }
+                | Output::Send { .. }
+                | Output::Store { .. } => {}
                 other => panic!("{other:?}"),
             }
         }

@@ -67,6 +67,8 @@ pub(crate) struct Node {
     /// How often it was started.
     pub(crate) run: u64,
     pub(crate) full: bool,
+    /// How far its wall clock is ahead.
+    pub(crate) clock_ahead: Duration,
     origin: Origin,
     under_way: VecDeque<(u64, Batch)>,
 }
@@ -97,7 +99,7 @@ pub(crate) fn view(nodes: impl IntoIterator<Item = usize>) -> View {
         .collect()
 }
 
-pub(crate) fn secs(seconds: u64) -> Duration {
+pub(crate) const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
@@ -140,6 +142,7 @@ impl Sim {
                 view: view(0..count),
                 run: 0,
                 full: false,
+                clock_ahead: Duration::from_millis(150 * n as u64),
                 origin: if n == 0 {
                     Origin::Founder
                 } else {
@@ -233,8 +236,16 @@ impl Sim {
         }
     }
 
+    /// How often a node said exactly this since the answers were last taken.
+    pub(crate) fn outputs_of(&self, n: usize, output: &Output) -> usize {
+        let said = self.answers.iter();
+        said.filter(|(node, said)| *node == n && said == output)
+            .count()
+    }
+
     pub(crate) fn wall_ms(&self, n: usize) -> u64 {
-        WALL_MS + self.now.0 / 1_000 + 150 * n as u64
+        let ahead = self.nodes[n].clock_ahead.as_millis();
+        WALL_MS + self.now.0 / 1_000 + u64::try_from(ahead).unwrap()
     }
 
     pub(crate) fn write(&mut self, n: usize, request: RequestId, write: Write) {

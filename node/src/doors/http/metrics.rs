@@ -99,74 +99,82 @@ fn holdings(page: &mut Page, status: &Status) {
 }
 
 fn counts(page: &mut Page, counts: &Counts) {
-    let totals = [
-        (
-            "writes",
-            "Writes coordinated here and merged.",
-            counts.writes,
-        ),
-        ("reads", "Reads answered here.", counts.reads),
-        (
-            "items_received",
-            "Items merged that peers pushed.",
-            counts.items_received,
-        ),
-        (
-            "items_refused",
-            "Items that peers pushed and this node refused.",
-            counts.items_refused,
-        ),
-        (
-            "items_refused_by_peers",
-            "Items that this node pushed and peers refused.",
-            counts.items_refused_by_peers,
-        ),
-        (
-            "clock_ahead",
-            "Stamps refused since they lay too far ahead of the clock.",
-            counts.clock_ahead,
-        ),
-        (
-            "read_repairs",
-            "Objects sent to replicas that a read found behind.",
-            counts.read_repairs,
-        ),
-        (
-            "comparisons",
-            "Comparisons with peers carried through.",
-            counts.comparisons,
-        ),
-        (
-            "differences",
-            "Differences that comparisons found.",
-            counts.differences,
-        ),
-        (
-            "listings",
-            "Comparisons that fell back to listing.",
-            counts.listings,
-        ),
-        (
-            "damaged_records",
-            "Damaged records met in the store.",
-            counts.damaged,
-        ),
-        (
-            "malformed_messages",
-            "Messages refused as malformed.",
-            counts.malformed,
-        ),
-        (
-            "timeouts",
-            "Requests that ran into their deadline.",
-            counts.timeouts,
-        ),
-    ];
-    for (name, help, value) in totals {
+    for (name, help, count) in COUNTS {
         page.family(&format!("meshwork_{name}_total"), COUNTER, help)
-            .plain(value);
+            .plain(count(counts));
     }
 }
+
+/// A counter's name, its help and where it is.
+type Count = (&'static str, &'static str, fn(&Counts) -> u64);
+
+/// The counters of the replication engine.
+const COUNTS: &[Count] = &[
+    ("writes", "Writes coordinated here and merged.", |counts| {
+        counts.writes
+    }),
+    ("reads", "Reads answered here.", |counts| counts.reads),
+    (
+        "items_received",
+        "Items merged that peers pushed.",
+        |counts| counts.items_received,
+    ),
+    (
+        "items_refused",
+        "Items that peers pushed and this node refused.",
+        |counts| counts.items_refused,
+    ),
+    (
+        "items_refused_by_peers",
+        "Items that this node pushed and peers refused.",
+        |counts| counts.items_refused_by_peers,
+    ),
+    (
+        "clock_ahead",
+        "Stamps refused since they lay too far ahead of the clock.",
+        |counts| counts.clock_ahead,
+    ),
+    (
+        "clock_ahead_by_peers",
+        "Own stamps that peers refused since they lay too far ahead of their clocks.",
+        |counts| counts.clock_ahead_by_peers,
+    ),
+    (
+        "read_repairs",
+        "Objects sent to replicas that a read found behind.",
+        |counts| counts.read_repairs,
+    ),
+    (
+        "comparisons",
+        "Comparisons with peers carried through.",
+        |counts| counts.comparisons,
+    ),
+    (
+        "differences",
+        "Differences that comparisons found.",
+        |counts| counts.differences,
+    ),
+    (
+        "listings",
+        "Comparisons that fell back to listing.",
+        |counts| counts.listings,
+    ),
+    (
+        "damaged_records",
+        "Damaged records met in the store.",
+        |counts| counts.damaged,
+    ),
+    (
+        "malformed_messages",
+        "Messages refused as malformed.",
+        |counts| counts.malformed,
+    ),
+    (
+        "timeouts",
+        "Requests that ran into their deadline.",
+        |counts| counts.timeouts,
+    ),
+];
 
 fn network(page: &mut Page, net: &NetStats) {
     page.family("meshwork_net_links", GAUGE, "Members connected now.")
@@ -377,6 +385,7 @@ mod tests {
             outbox_deltas: 4,
             outbox_bytes: 400,
             handed_over: true,
+            clock_ahead_by_peers: 0,
             frames_refused: 0,
             store_failure: Some("full".into()),
             counts: Counts::default(),
