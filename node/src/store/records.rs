@@ -48,7 +48,10 @@ impl Store for Records {
             .engine
             .scan(space, prefix, after, records_max)
             .map_err(|cause| ReadStore::Engine {
-                reason: cause.to_string(),
+                reason: match cause {
+                    ReadEngine::Damaged { reason } => format!("{reason}: {MOVE_AWAY}"),
+                    ReadEngine::Failed { reason } => reason,
+                },
             })?;
         sealed
             .into_iter()
@@ -59,6 +62,10 @@ impl Store for Records {
             .collect()
     }
 }
+
+/// What helps where a part of the files is lost.
+const MOVE_AWAY: &str = "a part of the store is damaged; stop the node, move `store` in its data folder away, and start it again: it \
+    fetches what it held from its peers, but for changes that none of them has (`waiting` in `meshwork status`)";
 
 fn checked(space: Space, key: &[u8], sealed: Vec<u8>) -> Result<Vec<u8>, ReadStore> {
     unseal(space, key, sealed).ok_or_else(|| damaged(space, key))

@@ -1,168 +1,24 @@
 //! The program as people run it: real processes on loopback, each with a data folder of its own.
 #![cfg(feature = "program")]
-#![expect(clippy::unwrap_used, reason = "a test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on fails"
+)]
+
+mod full_disk;
+mod namespaces;
+mod site;
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::thread::sleep;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value as Json, json};
 
-/// How long anything may take before the test fails. Nothing waits for it when all is well.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// A data folder, and the node that runs on it.
-struct Site {
-    root: tempfile::TempDir,
-    node: Option<Child>,
-}
-
-impl Site {
-    /// A folder with nothing in it.
-    fn empty() -> Self {
-        Self {
-            root: tempfile::tempdir().unwrap(),
-            node: None,
-        }
-    }
-
-    /// The first node of a mesh, running.
-    fn founded(name: &str) -> Self {
-        let mut site = Self::empty();
-        site.ok(&[
-            "init",
-            "--mesh",
-            "home",
-            "--name",
-            name,
-            "--listen",
-            "127.0.0.1:0",
-            "--http",
-            "127.0.0.1:0",
-        ]);
-        site.up();
-        site
-    }
-
-    /// A node that joined with a ticket, running.
-    fn joined(name: &str, ticket: &str) -> Self {
-        let mut site = Self::empty();
-        let joined = site.join(name, ticket);
-        assert!(joined.status.success(), "{joined:?}");
-        site.up();
-        site
-    }
-
-    fn join(&self, name: &str, ticket: &str) -> Output {
-        self.run(&[
-            "join",
-            ticket,
-            "--name",
-            name,
-            "--listen",
-            "127.0.0.1:0",
-            "--http",
-            "127.0.0.1:0",
-        ])
-    }
-
-    fn folder(&self) -> PathBuf {
-        self.root.path().join("data")
-    }
-
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_meshwork"));
-        command.args(args).env("MESHWORK_DIR", self.folder());
-        command
-            .env_remove("MESHWORK_LOG")
-            .env("EDITOR", "false")
-            .env_remove("VISUAL");
-        command.stdin(Stdio::null());
-        command
-    }
-
-    fn run(&self, args: &[&str]) -> Output {
-        self.command(args).output().unwrap()
-    }
-
-    /// Runs a command that must do well, and gives what it printed.
-    fn ok(&self, args: &[&str]) -> String {
-        let output = self.run(args);
-        assert!(output.status.success(), "{args:?}: {output:?}");
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    /// Runs a command that must fail, and gives its exit code and what it said.
-    fn fails(&self, args: &[&str]) -> (i32, String) {
-        let output = self.run(args);
-        let said = String::from_utf8(output.stderr).unwrap();
-        (output.status.code().unwrap(), said)
-    }
-
-    fn json(&self, args: &[&str]) -> Json {
-        serde_json::from_str(&self.ok(args)).unwrap()
-    }
-
-    /// Starts the node, and waits until it has introduced itself.
-    fn up(&mut self) {
-        let mut child = self
-            .command(&["up", "--log", "warn"])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let introduced = lines
-            .map_while(Result::ok)
-            .any(|line| line.contains("Ctrl-C"));
-        assert!(introduced, "the node ended before it had started");
-        self.node = Some(child);
-    }
-
-    fn signal(&self, signal: &str) {
-        let pid = self.node.as_ref().unwrap().id().to_string();
-        assert!(
-            Command::new("kill")
-                .args([signal, &pid])
-                .status()
-                .unwrap()
-                .success()
-        );
-    }
-
-    /// Waits until the node has ended.
-    fn ended(&mut self) -> ExitStatus {
-        let mut node = self.node.take().unwrap();
-        eventually("the node ends", || node.try_wait().unwrap())
-    }
-
-    fn invite(&self) -> String {
-        self.ok(&["invite", "--expires", "10m"]).trim().to_owned()
-    }
-}
-
-impl Drop for Site {
-    fn drop(&mut self) {
-        if let Some(mut node) = self.node.take() {
-            drop(node.kill());
-            drop(node.wait());
-        }
-    }
-}
-
-/// Asks again and again until there is an answer.
-fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(answer) = ask() {
-            return answer;
-        }
-        assert!(Instant::now() < deadline, "it took too long until {what}");
-        sleep(Duration::from_millis(20));
-    }
-}
+use crate::site::{Site, eventually};
 
 fn file(folder: &Path, name: &str) -> PathBuf {
     folder.join(name)

@@ -1,0 +1,10 @@
+//! Whole nodes in one process, over real sockets on loopback.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on fails"
+)]
+
+mod faults;
+mod life;
+mod members;
