@@ -1,5 +1,8 @@
 //! Documents whose chunks come from hostile peers.
 
+use std::panic;
+use std::sync::Once;
+
 use meshwork_crdt::{ActorSeed, Merges, Object, Op, ReplicaId, Text};
 use sha2::{Digest, Sha256};
 
@@ -11,6 +14,9 @@ use crate::writing::Writer;
 /// A piece whose first byte is odd is the content of a change, which gets a frame with the right checksum: a fuzzer
 /// would hardly find one.
 pub fn document_chunks(bytes: &[u8]) {
+    // A panic inside automerge is caught by `Text`; libFuzzer's own hook would end the process before that.
+    static CAUGHT: Once = Once::new();
+    CAUGHT.call_once(|| panic::set_hook(Box::new(|panic| eprintln!("{panic}"))));
     let mut writer = Writer::new(7);
     let mut object = Object::new();
     let mut versions = Vec::new();

@@ -359,8 +359,8 @@ impl Membership {
 
     /// One round of gossip.
     fn spread(&mut self, now: Time) {
-        self.clocks.gossip = None;
         self.refute_again(now);
+        self.clocks.gossip = None;
         for to in self.pick(self.config.gossip_fanout, self.me.id) {
             let claims = self.news_for(to, self.config.gossip_bytes_max);
             if !claims.is_empty() {

@@ -212,6 +212,19 @@ fn accusations_without_end_make_no_storm_and_are_all_refuted() {
 }
 
 #[test]
+fn a_refutation_that_nobody_is_there_to_hear_leaves_nothing_due() {
+    let mut node = Node::new(0);
+    for incarnation in [5, 6] {
+        let accusation = gossip(vec![claim(0, incarnation, State::Suspect)]);
+        // From a stranger: nobody becomes a member by accusing.
+        node.take(START, 2, &accusation).ok();
+    }
+    let end = START + Duration::from_secs(1);
+    node.core.handle_timeout(end);
+    assert!(node.core.poll_timeout() > Some(end));
+}
+
+#[test]
 fn one_word_of_death_is_an_accusation_and_two_shorten_the_time_to_half() {
     let mut node = knowing_two();
     let down = gossip(vec![claim(1, 5, State::Down)]);
