@@ -72,8 +72,11 @@ impl AnyOp {
             Self::Put(name) => Op::Put(name.bytes()),
             Self::Insert(name) => Op::Insert(name.bytes()),
             Self::Remove(name) => Op::Remove(name.bytes()),
-            Self::Field(name, op) => field(*name, op.op().kind().unwrap_or(Kind::Map), op),
-            Self::MisnamedField(name, kind, op) => field(*name, kind.kind(), op),
+            Self::Field(name, op) => {
+                let op = op.op();
+                field(*name, op.kind().unwrap_or(Kind::Map), op)
+            }
+            Self::MisnamedField(name, kind, op) => field(*name, kind.kind(), op.op()),
             Self::RemoveField(name, kind) => Op::RemoveField {
                 name: name.bytes(),
                 kind: kind.kind(),
@@ -98,12 +101,9 @@ impl AnyOp {
     }
 }
 
-fn field(name: Name, kind: Kind, op: &AnyOp) -> Op {
-    Op::Field {
-        name: name.bytes(),
-        kind,
-        op: Box::new(op.op()),
-    }
+fn field(name: Name, kind: Kind, op: Op) -> Op {
+    let (name, op) = (name.bytes(), Box::new(op));
+    Op::Field { name, kind, op }
 }
 
 /// A tag from 0 to 4; those of [`merges`] are 0 to 3.
