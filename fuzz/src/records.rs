@@ -11,9 +11,9 @@ pub struct Memory(RwLock<BTreeMap<(Space, Vec<u8>), Vec<u8>>>);
 
 impl Memory {
     /// Applies a batch.
-    pub fn commit(&self, batch: Batch) {
+    pub fn commit(&self, batch: &Batch) {
         let mut records = self.0.write().expect("nobody panics while writing");
-        for change in batch.changes {
+        for change in batch.changes.iter().cloned() {
             match change {
                 Change::Put { space, key, value } => records.insert((space, key), value),
                 Change::Delete { space, key } => records.remove(&(space, key)),

@@ -160,7 +160,7 @@ pub fn sync_message(steps: Vec<Step>) {
 struct Node {
     core: Replication,
     disk: Arc<Memory>,
-    batches: VecDeque<(u64, Batch)>,
+    batches: VecDeque<(u64, Arc<Batch>)>,
     now: Time,
     requests: u64,
     sent: Option<(NodeId, Message)>,
@@ -221,7 +221,7 @@ impl Node {
             Step::Pass { ms } => self.now = now + Duration::from_millis((*ms).into()),
             Step::Stored => {
                 if let Some((id, batch)) = self.batches.pop_front() {
-                    self.disk.commit(batch);
+                    self.disk.commit(&batch);
                     self.core.handle_stored(id);
                 }
             }

@@ -18,7 +18,7 @@ use meshwork::setup::{self, SetupOptions};
 use meshwork::store::{OpenStore, Outcome, StoreConfig};
 use meshwork::{Mesh, Options};
 use meshwork_crdt::{CausalContext, Op};
-use meshwork_sync::{Batch, Key, Level, Space};
+use meshwork_sync::{Batch, Key, Level, Record, Space};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -53,13 +53,16 @@ async fn one_node() {
     );
     let folder = tempfile::tempdir().unwrap();
     let mesh = found(&folder).await;
-    let raw = RawStore::open();
+    writes(std::slice::from_ref(&mesh), 256, Level::Local).await;
+    mesh.stop().await;
+    let raw = RawStore::open(written(&folder));
+    let mesh = Mesh::builder(folder.path()).start().await.unwrap();
     let (mut node_rounds, mut raw_rounds) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         raw_rounds.push(raw.round(256).await);
         node_rounds.push(writes(std::slice::from_ref(&mesh), 256, Level::Local).await);
     }
-    let store = show("bare store, a record a batch", raw_rounds);
+    let store = show("bare store, the same records", raw_rounds);
     let node = show("embedded handle", node_rounds);
     println!("  ratio {:.2}\n", node / store);
     mesh.stop().await;
@@ -93,11 +96,22 @@ async fn three_nodes() {
 /// The store alone, under as many writers, each with one record in flight.
 struct RawStore {
     submit: mpsc::Sender<(Batch, tokio::sync::oneshot::Sender<()>)>,
+    /// What a node wrote, for its writes to be done again without it.
+    records: Arc<Vec<Record>>,
     _folder: TempDir,
 }
 
+/// The objects in a node's store.
+fn written(folder: &TempDir) -> Vec<Record> {
+    let (store, committer) =
+        OpenStore::open(&folder.path().join("store"), StoreConfig::default(), drop).unwrap();
+    let records = store.scan(Space::Objects, &[], None, 1 << 20).unwrap();
+    committer.close().unwrap();
+    records
+}
+
 impl RawStore {
-    fn open() -> Self {
+    fn open(records: Vec<Record>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (stored, mut outcomes) = mpsc::channel(1_024);
         let on_outcome = move |outcome: Outcome| stored.blocking_send(outcome).unwrap_or(());
@@ -126,18 +140,20 @@ impl RawStore {
         });
         Self {
             submit,
+            records: Arc::new(records),
             _folder: folder,
         }
     }
 
     async fn round(&self, clients: usize) -> Round {
-        let submit = self.submit.clone();
+        let (submit, records) = (self.submit.clone(), Arc::clone(&self.records));
         round(clients, move |client, at| {
-            let submit = submit.clone();
+            let (submit, records) = (submit.clone(), Arc::clone(&records));
             async move {
                 let mut batch = Batch::default();
-                let key = format!("{client:08}/{:024}/{at:08}", 0);
-                batch.put(Space::Objects, key, VALUE);
+                let own = client * KEYS_PER_CLIENT + at % KEYS_PER_CLIENT;
+                let (key, value) = &records[own % records.len()];
+                batch.put(Space::Objects, key.as_slice(), value.as_slice());
                 let (done, stored) = tokio::sync::oneshot::channel();
                 submit.send((batch, done)).await.unwrap();
                 stored.await.unwrap();

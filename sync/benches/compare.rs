@@ -30,9 +30,9 @@ type Records = BTreeMap<(Space, Vec<u8>), Vec<u8>>;
 struct Memory(Arc<RwLock<Records>>);
 
 impl Memory {
-    fn apply(&self, batch: Batch) {
+    fn apply(&self, batch: &Batch) {
         let mut records = self.0.write().unwrap();
-        for change in batch.changes {
+        for change in batch.changes.iter().cloned() {
             match change {
                 Change::Put { space, key, value } => records.insert((space, key), value),
                 Change::Delete { space, key } => records.remove(&(space, key)),
@@ -119,7 +119,7 @@ fn drain(engine: &mut Replication, store: &Memory) -> Vec<Message> {
     while let Some(output) = engine.poll_output() {
         match output {
             Output::Store { id, batch } => {
-                store.apply(batch);
+                store.apply(&batch);
                 engine.handle_stored(id);
             }
             Output::Send { message, .. } => messages.push(message),

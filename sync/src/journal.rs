@@ -1,6 +1,7 @@
 //! What waits for the disk: the batch that is open, the batches under way, and the outputs that may leave only after them.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use meshwork_membership::NodeId;
 
@@ -30,7 +31,7 @@ pub(crate) struct Journal {
 struct UnderWay {
     first: u64,
     id: u64,
-    batch: Batch,
+    batch: Arc<Batch>,
 }
 
 /// Batches handed to the store and not yet answered; two keep the disk busy while the next one gathers.
@@ -111,7 +112,11 @@ impl Journal {
         if self.open.is_empty() || self.failure.is_some() || self.under_way.len() >= UNDER_WAY_MAX {
             return None;
         }
-        let batch = core::mem::take(&mut self.open);
+        // Batches that follow each other are about as long.
+        let next = Batch {
+            changes: Vec::with_capacity(self.open.changes.len()),
+        };
+        let batch = Arc::new(core::mem::replace(&mut self.open, next));
         self.open_bytes = 0;
         let (first, id) = (self.open_first, self.open_id);
         self.open_id += 1;
@@ -119,7 +124,7 @@ impl Journal {
         self.under_way.push_back(UnderWay {
             first,
             id,
-            batch: batch.clone(),
+            batch: Arc::clone(&batch),
         });
         Some(Output::Store { id, batch })
     }
@@ -141,7 +146,7 @@ impl Journal {
         let mut changes: Vec<Change> = again
             .into_iter()
             .rev()
-            .flat_map(|batch| batch.changes)
+            .flat_map(|batch| Arc::unwrap_or_clone(batch).changes)
             .collect();
         changes.append(&mut self.open.changes);
         self.open.changes = changes;

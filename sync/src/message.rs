@@ -16,6 +16,7 @@ pub struct Item {
     /// What it is filed under.
     pub key: Key,
     /// An encoded `Object`: a delta or a whole state, which merge alike.
+    #[serde(with = "serde_bytes")]
     pub object: Vec<u8>,
 }
 
@@ -64,6 +65,7 @@ pub enum Message {
         /// The key.
         key: Key,
         /// Encoded context of what the asker has.
+        #[serde(with = "serde_bytes")]
         have: Vec<u8>,
     },
     /// Answers [`Message::Get`], in one part or several.
@@ -75,8 +77,10 @@ pub enum Message {
         /// Whether this is the last part.
         last: bool,
         /// Encoded part of the object; empty when nothing is missing.
+        #[serde(with = "serde_bytes")]
         object: Vec<u8>,
         /// Encoded context of what the sender has.
+        #[serde(with = "serde_bytes")]
         version: Vec<u8>,
     },
     /// One step of a comparison of partitions.
@@ -109,11 +113,13 @@ pub enum Step {
         /// Which partitions.
         partitions: PartitionSet,
         /// An encoded [`Request`](crate::reconcile::Request).
+        #[serde(with = "serde_bytes")]
         request: Vec<u8>,
     },
     /// Responder: an encoded [`Reply`](crate::reconcile::Reply).
     Reply {
         /// Its bytes.
+        #[serde(with = "serde_bytes")]
         reply: Vec<u8>,
     },
     /// Responder: what was wanted has been pushed and acknowledged.

@@ -4,7 +4,7 @@
 //! a delta is appended, and the base is rewritten once the deltas have grown as large as it, so that a write costs in
 //! proportion to its delta and a read in proportion to the object.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -20,7 +20,8 @@ use crate::{Key, ReadStore, Space, Store};
 #[derive(Debug)]
 pub(crate) struct Objects {
     entries: BTreeMap<Position, Entry>,
-    by_use: BTreeMap<u64, Position>,
+    /// Every entry once, with the use that it was put here for: one that was used since goes to the end instead of leaving.
+    by_use: VecDeque<(u64, Position)>,
     next_use: u64,
     bytes: usize,
     bytes_max: usize,
@@ -40,6 +41,8 @@ pub(crate) struct Entry {
     log_bytes: usize,
     next_seq: u64,
     last_use: u64,
+    /// Its place in the queue of those that may leave.
+    queued: u64,
 }
 
 /// What merging a delta did.
@@ -72,7 +75,7 @@ impl Objects {
     pub(crate) const fn new(bytes_max: usize) -> Self {
         Self {
             entries: BTreeMap::new(),
-            by_use: BTreeMap::new(),
+            by_use: VecDeque::new(),
             next_use: 0,
             bytes: 0,
             bytes_max,
@@ -100,8 +103,12 @@ impl Objects {
                 None => return Ok(None),
             }
         }
-        self.touch(position);
-        Ok(self.entries.get(position))
+        let entry = self.entries.get_mut(position);
+        self.next_use += 1;
+        Ok(entry.map(|entry| {
+            entry.last_use = self.next_use;
+            &*entry
+        }))
     }
 
     /// The state that is durable, whatever memory holds.
@@ -162,7 +169,6 @@ impl Objects {
         entry.write(&position, delta, journal);
         self.bytes = self.bytes - bytes_before + entry.bytes();
         let batch = entry.batch;
-        self.touch(&position);
         self.evict(journal);
         Ok(Applied {
             before,
@@ -223,48 +229,57 @@ impl Objects {
 
     fn insert(&mut self, position: Position, entry: Entry) {
         self.forget(&position);
+        self.next_use += 1;
         self.bytes += entry.bytes();
-        self.by_use.insert(self.next_use, position);
+        if self.by_use.len() > 2 * self.entries.len() + EVICT_LOOK {
+            // Places of entries that left by another way.
+            let entries = &self.entries;
+            let current = |(queued, position): &(u64, Position)| {
+                let entry = entries.get(position);
+                entry.is_some_and(|entry| entry.queued == *queued)
+            };
+            self.by_use.retain(current);
+        }
+        self.by_use.push_back((self.next_use, position));
+        let (last_use, queued) = (self.next_use, self.next_use);
         self.entries.insert(
             position,
             Entry {
-                last_use: self.next_use,
+                last_use,
+                queued,
                 ..entry
             },
         );
-        self.next_use += 1;
     }
 
     fn forget(&mut self, position: &Position) -> Option<Entry> {
         let entry = self.entries.remove(position)?;
-        self.by_use.remove(&entry.last_use);
         self.bytes -= entry.bytes();
         Some(entry)
     }
 
-    fn touch(&mut self, position: &Position) {
-        if let Some(entry) = self.entries.get_mut(position) {
-            self.by_use.remove(&entry.last_use);
-            entry.last_use = self.next_use;
-            self.by_use.insert(self.next_use, *position);
-            self.next_use += 1;
-        }
-    }
-
-    /// Drops the least recently used durable entries until the cache fits.
+    /// Drops durable entries that were not used for long until the cache fits ("second chance", Corbató 1968).
     fn evict(&mut self, journal: &Journal) {
-        while self.bytes > self.bytes_max {
-            let oldest = self
-                .by_use
-                .iter()
-                .take(EVICT_LOOK)
-                .find_map(|(_, position)| {
-                    let entry = self.entries.get(position)?;
-                    journal.is_durable(entry.batch).then_some(*position)
-                });
-            match oldest {
-                Some(position) => drop(self.forget(&position)),
-                None => return,
+        let mut passed_over = 0;
+        while self.bytes > self.bytes_max && passed_over < EVICT_LOOK {
+            let Some((use_number, position)) = self.by_use.pop_front() else {
+                return;
+            };
+            // An older place in the queue than the entry's own is of one that left and came back.
+            let Some(entry) = self
+                .entries
+                .get_mut(&position)
+                .filter(|entry| entry.queued == use_number)
+            else {
+                continue;
+            };
+            if entry.last_use == use_number && journal.is_durable(entry.batch) {
+                self.forget(&position);
+            } else {
+                passed_over += usize::from(!journal.is_durable(entry.batch));
+                self.next_use += 1;
+                (entry.queued, entry.last_use) = (self.next_use, self.next_use);
+                self.by_use.push_back((self.next_use, position));
             }
         }
     }
@@ -289,6 +304,7 @@ impl Entry {
             log_bytes: 0,
             next_seq: 0,
             last_use: 0,
+            queued: 0,
         }
     }
 
@@ -302,13 +318,10 @@ impl Entry {
     }
 
     fn write(&mut self, position: &Position, delta: &Object, journal: &mut Journal) {
-        let delta = delta.encode();
+        let small = self.next_seq == 0 || self.base_bytes <= WHOLE_BYTES_MAX;
+        let delta = if small { Vec::new() } else { delta.encode() };
         let log_bytes = self.log_bytes + delta.len();
-        let whole = self.next_seq == 0
-            || log_bytes > self.base_bytes.max(WHOLE_BYTES_MAX)
-            || self.base_bytes <= WHOLE_BYTES_MAX
-            || self.next_seq > LOG_RECORDS_MAX;
-        if whole {
+        if small || log_bytes > self.base_bytes || self.next_seq > LOG_RECORDS_MAX {
             let object = self.object.encode();
             (self.base_bytes, self.log_bytes) = (object.len(), 0);
             let record = BaseRecord {

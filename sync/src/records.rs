@@ -15,6 +15,7 @@ const RECORD_VERSION: u8 = 1;
 pub(crate) struct BaseRecord {
     pub(crate) key: Key,
     pub(crate) mark: Mark,
+    #[serde(with = "serde_bytes")]
     pub(crate) object: Vec<u8>,
 }
 
@@ -22,6 +23,7 @@ pub(crate) struct BaseRecord {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct LogRecord {
     pub(crate) mark: Mark,
+    #[serde(with = "serde_bytes")]
     pub(crate) delta: Vec<u8>,
 }
 
@@ -38,6 +40,7 @@ pub(crate) struct Mark {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct OutboxRecord {
     pub(crate) key: Key,
+    #[serde(with = "serde_bytes")]
     pub(crate) delta: Vec<u8>,
     pub(crate) waiting: Vec<NodeId>,
 }
@@ -46,9 +49,13 @@ pub(crate) struct OutboxRecord {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct UnreadableRecord;
 
+/// Room for most records, so that they are not moved while they are written.
+const SMALL_BYTES: usize = 384;
+
 pub(crate) fn encode<T: Serialize>(record: &T) -> Vec<u8> {
-    postcard::to_extend(record, vec![RECORD_VERSION])
-        .expect("encoding into a growing vector cannot fail")
+    let mut bytes = Vec::with_capacity(SMALL_BYTES);
+    bytes.push(RECORD_VERSION);
+    postcard::to_extend(record, bytes).expect("encoding into a growing vector cannot fail")
 }
 
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, UnreadableRecord> {
@@ -79,9 +86,7 @@ pub(crate) fn decode_mark(seq: u64, bytes: &[u8]) -> Result<Mark, UnreadableReco
 
 /// Key of an object's record: position, then sequence number; 0 is the base.
 pub(crate) fn object_key(position: &Position, seq: u64) -> Vec<u8> {
-    let mut key = position.as_bytes().to_vec();
-    key.extend_from_slice(&seq.to_be_bytes());
-    key
+    [&position.as_bytes()[..], &seq.to_be_bytes()].concat()
 }
 
 /// Position and sequence number of an object record's key.

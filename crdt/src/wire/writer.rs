@@ -5,13 +5,18 @@ use alloc::vec::Vec;
 /// The format that this release writes; formats only ever gain versions.
 pub(crate) const FORMAT_VERSION: u8 = 1;
 
+/// Room for most objects, so that they are not moved while they are written.
+const SMALL_BYTES: usize = 256;
+
 /// Writes to memory. Numbers are little-endian base-128 varints, always in their shortest form.
 #[derive(Debug)]
 pub(crate) struct Writer(Vec<u8>);
 
 impl Writer {
     pub(crate) fn with_version() -> Self {
-        Self(alloc::vec![FORMAT_VERSION])
+        let mut bytes = Vec::with_capacity(SMALL_BYTES);
+        bytes.push(FORMAT_VERSION);
+        Self(bytes)
     }
 
     pub(crate) fn into_bytes(self) -> Vec<u8> {

@@ -83,8 +83,8 @@ pub enum Output {
     Store {
         /// To be handed back.
         id: u64,
-        /// The changes.
-        batch: Batch,
+        /// The changes; shared, since the core keeps them until they are durable.
+        batch: Arc<Batch>,
     },
     /// A write is answered.
     Written {

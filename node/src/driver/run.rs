@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use meshwork_membership::{Event, NodeId, Time};
 use meshwork_sync::{
-    Found, Prefix, ReadError, Refusal, Refuser, RequestId, StoreFailure, WriteError, Written,
+    Batch, Found, Prefix, ReadError, Refusal, Refuser, RequestId, StoreFailure, WriteError, Written,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -49,8 +50,9 @@ struct Leaving {
     said_goodbye: Option<Instant>,
 }
 
-/// Events and commands handed in at one go before the core's outputs are drained; more makes larger batches.
-const BURST: usize = 256;
+/// Events and commands handed in at one go before the core's outputs are drained. More makes larger batches; with less the disk gets the
+/// first of many writers' changes while the others are still worked on, so neither waits for the other.
+const BURST: usize = 64;
 /// How often a leaving node looks whether it may go.
 const LEAVE_POLL: Duration = Duration::from_millis(100);
 /// How long the goodbye has to spread.
@@ -227,7 +229,7 @@ impl Driver {
         }
     }
 
-    fn submit(&mut self, id: u64, batch: meshwork_sync::Batch) {
+    fn submit(&mut self, id: u64, batch: Arc<Batch>) {
         match self.committer.submit(id, batch) {
             Ok(()) => {}
             // The core has at most two batches under way, far below the queue; the other refusals end the store.

@@ -92,7 +92,7 @@ pub enum SubmitBatch {
     #[error("the storage queue is full")]
     Busy {
         /// The batch, given back.
-        batch: Batch,
+        batch: Arc<Batch>,
     },
     /// The storage thread is gone: our bug, or a panic in the function that takes outcomes. Stop the node.
     #[error("the storage thread is gone")]
@@ -159,7 +159,8 @@ impl Committer {
     ///
     /// # Errors
     /// See [`SubmitBatch`].
-    pub fn submit(&self, id: u64, batch: Batch) -> Result<(), SubmitBatch> {
+    pub fn submit(&self, id: u64, batch: impl Into<Arc<Batch>>) -> Result<(), SubmitBatch> {
+        let batch = batch.into();
         let bytes = check(&batch)?;
         let queued = self.shared.queued_bytes.fetch_add(bytes, Ordering::AcqRel);
         // A batch larger than the whole queue is let in when it is alone.

@@ -16,15 +16,15 @@ pub struct Group {
 
 impl Group {
     /// Adds a batch; it wins over the batches before it.
-    pub fn add(&mut self, batch: Batch) {
-        for change in batch.changes {
+    pub fn add(&mut self, batch: &Batch) {
+        for change in &batch.changes {
             match change {
                 Change::Put { space, key, value } => {
-                    let sealed = seal(space, &key, value);
-                    self.changes.insert((space, key), Some(sealed));
+                    let sealed = seal(*space, key, value);
+                    self.changes.insert((*space, key.clone()), Some(sealed));
                 }
                 Change::Delete { space, key } => {
-                    self.changes.insert((space, key), None);
+                    self.changes.insert((*space, key.clone()), None);
                 }
             }
         }
@@ -47,7 +47,7 @@ impl Group {
 impl From<Batch> for Group {
     fn from(batch: Batch) -> Self {
         let mut group = Self::default();
-        group.add(batch);
+        group.add(&batch);
         group
     }
 }

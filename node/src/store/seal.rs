@@ -12,10 +12,9 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 pub(super) const SEAL_BYTES: usize = 8;
 
 /// The value with its checksum behind it.
-pub(super) fn seal(space: Space, key: &[u8], mut value: Vec<u8>) -> Vec<u8> {
-    let sum = checksum(space, key, &value);
-    value.extend_from_slice(&sum.to_le_bytes());
-    value
+pub(super) fn seal(space: Space, key: &[u8], value: &[u8]) -> Vec<u8> {
+    let sum = checksum(space, key, value);
+    [value, &sum.to_le_bytes()].concat()
 }
 
 /// The value in front of its checksum, or `None` when they do not fit.
@@ -53,7 +52,7 @@ mod tests {
 
     #[test]
     fn a_sealed_value_opens_where_it_was_sealed() {
-        let sealed = seal(Space::Objects, b"key", b"value".to_vec());
+        let sealed = seal(Space::Objects, b"key", b"value");
         assert_eq!(sealed.len(), 5 + SEAL_BYTES);
         let value = unseal(Space::Objects, b"key", sealed);
         assert_eq!(value, Some(b"value".to_vec()));
@@ -61,7 +60,7 @@ mod tests {
 
     #[test]
     fn every_single_bit_flip_is_found() {
-        let sealed = seal(Space::Meta, b"key", b"some value".to_vec());
+        let sealed = seal(Space::Meta, b"key", b"some value");
         for bit in 0..sealed.len() * 8 {
             let mut damaged = sealed.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);
@@ -71,7 +70,7 @@ mod tests {
 
     #[test]
     fn a_record_in_a_wrong_place_is_found() {
-        let sealed = seal(Space::Objects, b"key", b"value".to_vec());
+        let sealed = seal(Space::Objects, b"key", b"value");
         assert_eq!(unseal(Space::Outbox, b"key", sealed.clone()), None);
         assert_eq!(unseal(Space::Objects, b"kez", sealed.clone()), None);
         assert_eq!(unseal(Space::Objects, b"ke", sealed), None);
@@ -87,7 +86,7 @@ mod tests {
     /// Pins the stored format.
     #[test]
     fn the_checksum_of_a_known_record_never_changes() {
-        let sealed = seal(Space::Objects, b"key", b"value".to_vec());
+        let sealed = seal(Space::Objects, b"key", b"value");
         assert_eq!(sealed[5..], GOLDEN);
     }
 

@@ -116,7 +116,7 @@ impl Worker {
         for one in round {
             let result = self.admit(&one, &mut room);
             if result.is_ok() {
-                group.add(one.batch);
+                group.add(&one.batch);
             }
             answers.push((one.id, result));
         }
@@ -246,7 +246,7 @@ impl Worker {
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub(super) id: u64,
-    pub(super) batch: Batch,
+    pub(super) batch: Arc<Batch>,
     pub(super) bytes: u64,
     /// The last failure that the submitter knew of.
     pub(super) resumed_after: u64,

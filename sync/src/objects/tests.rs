@@ -18,7 +18,7 @@ impl Disk {
     fn flush(&self, journal: &mut Journal) {
         while let Some(Output::Store { id, batch }) = journal.next_batch() {
             let mut records = self.records.write().unwrap();
-            for change in batch.changes {
+            for change in Arc::unwrap_or_clone(batch).changes {
                 match change {
                     Change::Put { key, value, .. } => drop(records.insert(key, value)),
                     Change::Delete { key, .. } => drop(records.remove(&key)),

@@ -16,9 +16,9 @@ struct Records {
 }
 
 impl Disk {
-    pub(crate) fn commit(&self, batch: Batch) {
+    pub(crate) fn commit(&self, batch: &Batch) {
         let mut inner = self.0.write().unwrap();
-        for change in batch.changes {
+        for change in batch.changes.iter().cloned() {
             match change {
                 Change::Put { space, key, value } => {
                     inner.damaged.remove(&(space, key.clone()));

@@ -70,7 +70,7 @@ pub(crate) struct Node {
     /// How far its wall clock is ahead.
     pub(crate) clock_ahead: Duration,
     origin: Origin,
-    under_way: VecDeque<(u64, Batch)>,
+    under_way: VecDeque<(u64, Arc<Batch>)>,
 }
 
 enum Event {
@@ -183,7 +183,7 @@ impl Sim {
         let node = &mut self.nodes[n];
         node.core = None;
         for (_, batch) in node.under_way.drain(..).take(survive) {
-            node.disk.commit(batch);
+            node.disk.commit(&batch);
         }
         for peer in 0..self.nodes.len() {
             self.disconnect(n, peer);
@@ -286,7 +286,7 @@ impl Sim {
         }
     }
 
-    fn store(&mut self, n: usize, batch_id: u64, batch: Batch) {
+    fn store(&mut self, n: usize, batch_id: u64, batch: Arc<Batch>) {
         let wait = self.rng.random_range(100..self.disk_us_max);
         let node = &mut self.nodes[n];
         node.under_way.push_back((batch_id, batch));
@@ -315,7 +315,7 @@ impl Sim {
             }
             return;
         }
-        self.nodes[n].disk.commit(batch);
+        self.nodes[n].disk.commit(&batch);
         if !self.nodes[n].under_way.is_empty() {
             let wait = Duration::from_micros(self.rng.random_range(100..self.disk_us_max));
             let run = self.nodes[n].run;

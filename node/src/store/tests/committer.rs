@@ -120,7 +120,7 @@ fn a_full_queue_says_busy_and_takes_the_batch_after_an_answer() {
     let mut busy = 0;
     let mut answered = 0;
     for id in 0..50_u64 {
-        let mut batch = put(Space::Objects, &id.to_be_bytes(), b"x");
+        let mut batch = Arc::new(put(Space::Objects, &id.to_be_bytes(), b"x"));
         while let Err(refused) = opened.committer.submit(id, batch) {
             let SubmitBatch::Busy { batch: back } = refused else {
                 panic!("{refused}");
