@@ -138,13 +138,15 @@ fn write(engine: &mut Replication, store: &Memory, keys: std::ops::Range<u64>) {
             level: Level::Local,
             timeout: Duration::from_secs(1),
         };
-        engine.write(Time(n), n, n, write);
+        engine.write(Time(n), WALL_MS, n, write);
         if n % 1_000 == 0 {
             drain(engine, store);
         }
     }
     drain(engine, store);
 }
+
+const WALL_MS: u64 = 1_790_000_000_000;
 
 fn main() {
     let mut numbers = std::env::args().filter_map(|argument| argument.parse().ok());
@@ -210,7 +212,8 @@ fn settle(engines: &mut [Replication; 2], stores: &[Memory; 2]) -> Traffic {
                     traffic.object_bytes += bytes.len();
                 }
                 let sender = node(u8::try_from(from + 1).unwrap());
-                engines[to].handle_message(now, 0, sender, &bytes).unwrap();
+                let taken = engines[to].handle_message(now, WALL_MS, sender, &bytes);
+                taken.unwrap();
             }
         }
         if !moved {
