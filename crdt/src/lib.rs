@@ -38,8 +38,9 @@ pub use causal::{
 pub use dot::Dot;
 pub use hlc::{ClockAhead, Hlc, HybridClock};
 pub use kinds::{
-    AwSet, Custom, Decode, Document, Encode, EwFlag, Kind, Lattice, MergeFn, MergeRefused, Merges,
-    MvRegister, OrMap, ParseKind, PnCounter, Value,
+    AwSet, BoundedCounter, Custom, Decode, Document, DwFlag, EditSequence, Encode, EwFlag, Fenced,
+    FencedOff, GCounter, GSet, Kind, Lattice, Max, MergeFn, MergeRefused, Merges, Min, MvRegister,
+    NoRights, Opaque, OrMap, ParseKind, PnCounter, RwSet, Sequence, Shape, Value,
 };
 pub use object::Object;
 pub use op::{ApplyOp, Op, Stamp};

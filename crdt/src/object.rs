@@ -4,8 +4,9 @@ use alloc::vec::Vec;
 
 use crate::wire::{StoreReader, StoreWriter};
 use crate::{
-    ApplyOp, AwSet, Causal, CausalContext, Custom, DecodeObject, Document, DotMap, Edit, EwFlag,
-    Hlc, Kind, Limits, Merges, MvRegister, Op, OrMap, PnCounter, Stamp, Value,
+    ApplyOp, AwSet, BoundedCounter, Causal, CausalContext, Custom, DecodeObject, Document, DotMap,
+    DwFlag, Edit, EwFlag, Fenced, GCounter, GSet, Hlc, Kind, Limits, Max, Merges, Min, MvRegister,
+    Op, OrMap, PnCounter, RwSet, Sequence, Stamp, Value,
 };
 
 /// A value with what it has seen: a full state or a delta, there is no difference.
@@ -21,7 +22,7 @@ use crate::{
 /// let delta = mine.apply(&stamp, &Op::Add(5), &Merges::default())?;
 /// mine.join(&delta);
 /// assert_eq!(mine.as_counter().map(|counter| counter.value()), Some(5));
-/// assert!(mine.missing_from(delta.version()).is_none());
+/// assert!(mine.delta_since(delta.version()).is_none());
 /// # Ok::<(), meshwork_crdt::ApplyOp>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -95,8 +96,8 @@ impl Object {
 
     /// The part that somebody who has `seen` lacks; `None` if nothing.
     #[must_use]
-    pub fn missing_from(&self, seen: &CausalContext) -> Option<Self> {
-        self.0.missing_from(seen).map(Self)
+    pub fn delta_since(&self, seen: &CausalContext) -> Option<Self> {
+        self.0.delta_since(seen).map(Self)
     }
 
     /// Parts of at most about `bytes_max` encoded bytes each; joined in any order they give the whole.
@@ -200,6 +201,15 @@ as_kind! {
     as_set, Set, AwSet<Vec<u8>>, "set";
     as_map, Map, OrMap, "map";
     as_document, Document, Document, "document";
+    as_dw_flag, DwFlag, DwFlag, "disable-wins flag";
+    as_g_counter, GCounter, GCounter, "grow-only counter";
+    as_max, Max, Max, "greatest number";
+    as_min, Min, Min, "least number";
+    as_g_set, GSet, GSet<Vec<u8>>, "grow-only set";
+    as_rw_set, RwSet, RwSet<Vec<u8>>, "remove-wins set";
+    as_fenced, Fenced, Fenced<Vec<u8>>, "fenced value";
+    as_bounded_counter, BoundedCounter, BoundedCounter, "bounded counter";
+    as_sequence, Sequence, Sequence, "sequence";
 }
 
 impl Object {

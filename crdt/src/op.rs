@@ -3,7 +3,9 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use crate::{Bound, Dot, Hlc, Kind, Limits, MergeRefused};
+use crate::{
+    Bound, Dot, EditSequence, FencedOff, Hlc, Kind, Limits, MergeRefused, NoRights, ReplicaId,
+};
 
 /// The identity of one write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +59,61 @@ pub enum Op {
         /// The encoded value to join in.
         payload: Vec<u8>,
     },
+    /// Turns a disable-wins flag on or off.
+    Switch(bool),
+    /// Adds to a grow-only counter; a replica's sum stays at the end of `u64`.
+    Increase(u64),
+    /// Writes a number, of which the greatest counts.
+    Max(i64),
+    /// Writes a number, of which the least counts.
+    Min(i64),
+    /// Inserts an element into a grow-only set.
+    Gather(Vec<u8>),
+    /// Inserts an element into a remove-wins set.
+    Admit(Vec<u8>),
+    /// Removes an element from a remove-wins set.
+    Ban(Vec<u8>),
+    /// Writes a value under a fencing token.
+    PutFenced {
+        /// The token.
+        token: u64,
+        /// The value.
+        value: Vec<u8>,
+    },
+    /// Adds to a bounded counter, and to the writer's rights.
+    Deposit(u64),
+    /// Takes from a bounded counter, within the writer's rights.
+    Withdraw(u64),
+    /// Gives rights on a bounded counter to another replica.
+    GiveRights {
+        /// To which replica.
+        to: ReplicaId,
+        /// How many.
+        amount: u64,
+    },
+    /// Inserts an element into a sequence, which is then named by the dot of this write.
+    InsertAfter {
+        /// The element in front of it; none to insert in front of all.
+        after: Option<Dot>,
+        /// The value.
+        value: Vec<u8>,
+    },
+    /// Moves an element of a sequence.
+    MoveAfter {
+        /// The element.
+        element: Dot,
+        /// The element in front of it then; none to move in front of all.
+        after: Option<Dot>,
+    },
+    /// Writes the value of an element of a sequence.
+    WriteElement {
+        /// The element.
+        element: Dot,
+        /// The value.
+        value: Vec<u8>,
+    },
+    /// Removes an element of a sequence.
+    RemoveElement(Dot),
     /// Removes all that is there, of any kind.
     Delete,
 }
@@ -73,8 +130,36 @@ impl Op {
             Self::Field { .. } | Self::RemoveField { .. } => Kind::Map,
             Self::Chunk(_) => Kind::Document,
             Self::Merge { tag, .. } => Kind::Custom(*tag),
+            Self::Switch(_) => Kind::DwFlag,
+            Self::Increase(_) => Kind::GCounter,
+            Self::Max(_) => Kind::Max,
+            Self::Min(_) => Kind::Min,
+            Self::Gather(_) => Kind::GSet,
+            Self::Admit(_) | Self::Ban(_) => Kind::RwSet,
+            Self::PutFenced { .. } => Kind::Fenced,
+            Self::Deposit(_) | Self::Withdraw(_) | Self::GiveRights { .. } => Kind::BoundedCounter,
+            Self::InsertAfter { .. } | Self::MoveAfter { .. } => Kind::Sequence,
+            Self::WriteElement { .. } | Self::RemoveElement(_) => Kind::Sequence,
             Self::Delete => return None,
         })
+    }
+
+    /// The bytes that the operation itself brings along: a value, an element, the name of a field.
+    #[must_use]
+    pub fn payload(&self) -> &[u8] {
+        match self {
+            Self::Put(bytes) | Self::Chunk(bytes) => bytes,
+            Self::Insert(bytes) | Self::Remove(bytes) => bytes,
+            Self::Gather(bytes) | Self::Admit(bytes) | Self::Ban(bytes) => bytes,
+            Self::Merge { payload, .. } => payload,
+            Self::PutFenced { value, .. } => value,
+            Self::InsertAfter { value, .. } | Self::WriteElement { value, .. } => value,
+            Self::Field { name, .. } | Self::RemoveField { name, .. } => name,
+            Self::Enable | Self::Disable | Self::Add(_) | Self::Delete => &[],
+            Self::Switch(_) | Self::Increase(_) | Self::Max(_) | Self::Min(_) => &[],
+            Self::Deposit(_) | Self::Withdraw(_) | Self::GiveRights { .. } => &[],
+            Self::MoveAfter { .. } | Self::RemoveElement(_) => &[],
+        }
     }
 
     /// Checks that what the operation writes can be decoded again within `limits`.
@@ -92,13 +177,15 @@ impl Op {
                     within(Bound::KeyBytes, name, limits.key_bytes_max)?;
                     op = inner;
                 }
-                Self::RemoveField { name: key, .. } | Self::Insert(key) | Self::Remove(key) => {
-                    return within(Bound::KeyBytes, key, limits.key_bytes_max);
+                Self::RemoveField { .. }
+                | Self::Insert(_)
+                | Self::Remove(_)
+                | Self::Gather(_)
+                | Self::Admit(_)
+                | Self::Ban(_) => {
+                    return within(Bound::KeyBytes, op.payload(), limits.key_bytes_max);
                 }
-                Self::Put(payload) | Self::Chunk(payload) | Self::Merge { payload, .. } => {
-                    return within(Bound::Bytes, payload, limits.bytes_max);
-                }
-                Self::Enable | Self::Disable | Self::Add(_) | Self::Delete => return Ok(()),
+                _ => return within(Bound::Bytes, op.payload(), limits.bytes_max),
             }
         }
         Err(ApplyOp::TooLarge {
@@ -140,6 +227,15 @@ pub enum ApplyOp {
     /// The merge of the custom kind refuses the payload.
     #[error(transparent)]
     MergeRefused(#[from] MergeRefused),
+    /// A greater fencing token has been here.
+    #[error(transparent)]
+    FencedOff(#[from] FencedOff),
+    /// The writer has too few rights on a bounded counter.
+    #[error(transparent)]
+    NoRights(#[from] NoRights),
+    /// The sequence is not as the operation takes it to be.
+    #[error(transparent)]
+    Sequence(#[from] EditSequence),
 }
 
 fn within(bound: Bound, bytes: &[u8], max: usize) -> Result<(), ApplyOp> {

@@ -42,7 +42,7 @@ impl<S: DotStore + Default> State for Causal<S> {
     }
 
     fn missing(&self, seen: &CausalContext) -> Option<Self> {
-        self.missing_from(seen)
+        self.delta_since(seen)
     }
 
     fn parts(&self) -> Vec<Self> {
@@ -73,7 +73,7 @@ impl State for Object {
     }
 
     fn missing(&self, seen: &CausalContext) -> Option<Self> {
-        self.missing_from(seen)
+        self.delta_since(seen)
     }
 
     fn parts(&self) -> Vec<Self> {
@@ -282,6 +282,33 @@ fn merges() -> Merges {
     merges
 }
 
+/// Operations on the kinds that came after the first release.
+fn later_op() -> impl Strategy<Value = Op> + Clone {
+    let value = || prop::collection::vec(0_u8..3, 0..2);
+    let replica = || (0..4_u8).prop_map(|replica| ReplicaId::from_bytes([replica; 8]));
+    let element = move || (replica(), 1..9_u64).prop_map(|(by, counter)| Dot::new(by, counter));
+    let after = move || prop::option::of(element());
+    prop_oneof![
+        any::<bool>().prop_map(Op::Switch),
+        any::<u64>().prop_map(Op::Increase),
+        (0..4_u64).prop_map(Op::Increase),
+        (-2..3_i64).prop_map(Op::Max),
+        (-2..3_i64).prop_map(Op::Min),
+        value().prop_map(Op::Gather),
+        value().prop_map(Op::Admit),
+        value().prop_map(Op::Ban),
+        (0..3_u64, value()).prop_map(|(token, value)| Op::PutFenced { token, value }),
+        (0..4_u64).prop_map(Op::Deposit),
+        (0..4_u64).prop_map(Op::Withdraw),
+        (replica(), 0..3_u64).prop_map(|(to, amount)| Op::GiveRights { to, amount }),
+        (after(), value()).prop_map(|(after, value)| Op::InsertAfter { after, value }),
+        (element(), after()).prop_map(|(element, after)| Op::MoveAfter { element, after }),
+        (element(), value()).prop_map(|(element, value)| Op::WriteElement { element, value }),
+        element().prop_map(Op::RemoveElement),
+    ]
+    .boxed()
+}
+
 fn op() -> impl Strategy<Value = Op> + Clone {
     let key = || prop::collection::vec(0_u8..3, 0..2);
     let leaf = prop_oneof![
@@ -302,6 +329,7 @@ fn op() -> impl Strategy<Value = Op> + Clone {
             payload
         }),
         Just(Op::Delete),
+        later_op(),
     ];
     let kind = || {
         prop_oneof![

@@ -112,7 +112,7 @@ fn run(history: &History) -> Run {
             }
             Step::Exchange { from, to } => {
                 let (from, to) = (usize::from(*from) % REPLICAS, usize::from(*to) % REPLICAS);
-                if let Some(missing) = run.states[from].missing_from(run.states[to].version()) {
+                if let Some(missing) = run.states[from].delta_since(run.states[to].version()) {
                     let whole = joined(&run.states[to], &run.states[from]);
                     run.states[to].join(&missing);
                     assert_eq!(run.states[to], whole, "what is missing makes it whole");

@@ -17,7 +17,7 @@ pub fn object_decode(bytes: &[u8]) {
         .iter()
         .fold(Object::new(), |whole, part| joined(&whole, part));
     assert_eq!(whole, object, "the parts make the whole");
-    if let Some(all) = object.missing_from(&CausalContext::new()) {
+    if let Some(all) = object.delta_since(&CausalContext::new()) {
         assert_eq!(joined(&Object::new(), &all), object);
     }
     assert_eq!(object.is_empty(), object == Object::new());
@@ -40,7 +40,7 @@ pub fn object_merge_hostile(bytes: &[u8]) {
                 Object::decode(&both.encode(), &Limits::LOCAL).as_ref(),
                 Ok(&both)
             );
-            if let Some(missing) = a.missing_from(b.version()) {
+            if let Some(missing) = a.delta_since(b.version()) {
                 let taken = joined(b, &missing);
                 assert!(taken.version().is_superset(missing.version()));
             }

@@ -189,7 +189,7 @@ impl Replication {
             _ => self.check_clock(delta, wall_ms),
         };
         fits.or_else(|refusal| match self.entry(position) {
-            Some(entry) if delta.missing_from(entry.object.version()).is_none() => Ok(()),
+            Some(entry) if delta.delta_since(entry.object.version()).is_none() => Ok(()),
             _ => Err(refusal),
         })
     }

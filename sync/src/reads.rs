@@ -119,7 +119,7 @@ impl Replication {
         // This node's own copy is merged even where it does not count.
         match self.shown(&position) {
             Ok((object, batch)) => {
-                pending.merged = object.missing_from(&pending.have).unwrap_or_default();
+                pending.merged = object.delta_since(&pending.have).unwrap_or_default();
                 pending.batch = batch;
                 pending.answered = usize::from(counts_here);
             }
@@ -134,7 +134,7 @@ impl Replication {
         match self.shown(&read.key.position()) {
             Ok((object, batch)) => {
                 let result = Ok(Found {
-                    object: object.missing_from(&read.since).unwrap_or_default(),
+                    object: object.delta_since(&read.since).unwrap_or_default(),
                     answered: 1,
                 });
                 self.journal.hold_until(batch, Output::Found { id, result });
@@ -255,7 +255,7 @@ impl Replication {
                 return Ok(());
             }
         };
-        let missing = object.missing_from(&have);
+        let missing = object.delta_since(&have);
         let parts = missing.map_or_else(Vec::new, |part| part.split(self.config.push_bytes_max));
         let version = object.version().encode();
         let mut parts: Vec<Vec<u8>> = parts.iter().map(Object::encode).collect();
@@ -429,7 +429,7 @@ impl Replication {
                     .versions
                     .iter()
                     .filter_map(|(node, version)| {
-                        Some((*node, entry.object.missing_from(version)?))
+                        Some((*node, entry.object.delta_since(version)?))
                     })
                     .collect(),
                 // No copy here: what was merged is only what the asker lacked, and repairs that much.
@@ -437,7 +437,7 @@ impl Replication {
                     .versions
                     .iter()
                     .filter_map(|(node, version)| {
-                        Some((*node, pending.merged.missing_from(version)?))
+                        Some((*node, pending.merged.delta_since(version)?))
                     })
                     .collect(),
             };

@@ -326,11 +326,9 @@ impl Replication {
 
 /// Bytes that an operation brings along.
 fn op_bytes(op: &Op) -> usize {
-    match op {
-        Op::Put(bytes) | Op::Insert(bytes) | Op::Remove(bytes) | Op::Chunk(bytes) => bytes.len(),
-        Op::Merge { payload, .. } => payload.len(),
-        Op::Field { name, op, .. } => name.len() + op_bytes(op),
-        Op::RemoveField { name, .. } => name.len(),
-        Op::Enable | Op::Disable | Op::Add(_) | Op::Delete => 0,
-    }
+    let inner = match op {
+        Op::Field { op, .. } => op_bytes(op),
+        _ => 0,
+    };
+    op.payload().len() + inner
 }

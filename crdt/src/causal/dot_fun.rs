@@ -48,6 +48,16 @@ impl<V> DotFun<V> {
             .filter(move |(dot, _)| run.contains(&dot.counter))
     }
 
+    /// The part with the live dots of one replica; found without looking at others.
+    #[must_use]
+    pub fn of_replica(&self, replica: ReplicaId) -> Self
+    where
+        V: Clone,
+    {
+        let own = self.range(replica, 0..=u64::MAX);
+        Self(own.map(|(dot, value)| (dot, value.clone())).collect())
+    }
+
     /// How many dots are live.
     #[must_use]
     pub fn len(&self) -> usize {

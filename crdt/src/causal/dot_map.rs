@@ -4,7 +4,9 @@ use alloc::collections::BTreeMap;
 use alloc::collections::btree_map::Entry;
 use core::fmt::Debug;
 
-use crate::{Contexts, Dot, DotStore};
+use crate::kinds::Leaf;
+use crate::wire::{StoreReader, StoreWriter, Wire};
+use crate::{Contexts, DecodeObject, Dot, DotStore};
 
 /// A map from keys to dot stores; a key is there as long as any dot below it is live.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,5 +109,23 @@ impl<K: Clone + Ord + Debug, S: DotStore> DotStore for DotMap<K, S> {
 
     fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+impl<K: Leaf + Ord, S: Wire + DotStore> Wire for DotMap<K, S> {
+    fn write(&self, writer: &mut StoreWriter) {
+        writer.writer.length(self.0.len());
+        for (key, store) in &self.0 {
+            key.with_bytes(|bytes| writer.writer.string(bytes));
+            store.write(writer);
+        }
+    }
+
+    fn read(reader: &mut StoreReader<'_>, depth: usize) -> Result<Self, DecodeObject> {
+        let entries = reader.some_entries(|reader| {
+            let key = K::from_bytes(reader.reader.key()?).ok_or(DecodeObject::BadValue)?;
+            Ok((key, S::read(reader, depth)?))
+        })?;
+        Ok(Self::from_entries(entries))
     }
 }

@@ -79,7 +79,7 @@ impl<S: DotStore> Causal<S> {
 
     /// The part of this state that somebody who has `seen` lacks; `None` if nothing.
     #[must_use]
-    pub fn missing_from(&self, seen: &CausalContext) -> Option<Self> {
+    pub fn delta_since(&self, seen: &CausalContext) -> Option<Self> {
         let behind = !seen.is_superset(&self.context) || !seen.is_superset(&self.removed);
         behind.then(|| self.part(&mut |dot| !seen.contains(dot)))
     }
@@ -161,6 +161,12 @@ impl<S: DotStore> Edit<S> {
     pub(crate) fn over(store: S, seen: &impl DotStore) -> Self {
         let mut replaces = Vec::new();
         seen.visit(&mut |dot| replaces.push(dot));
+        Self { store, replaces }
+    }
+
+    /// An edit that replaces nothing.
+    pub(crate) const fn nothing(store: S) -> Self {
+        let replaces = Vec::new();
         Self { store, replaces }
     }
 

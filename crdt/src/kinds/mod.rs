@@ -1,23 +1,36 @@
 //! The kinds of values: thin shapes over the dot stores.
 
+mod bounded;
 mod counter;
 mod custom;
 mod document;
+mod extreme;
+mod fenced;
 mod flag;
 mod kind;
+mod leaf;
 mod map;
+mod opaque;
+mod place;
 mod register;
+mod sequence;
 mod set;
 mod value;
 
-pub use counter::PnCounter;
+pub use bounded::{BoundedCounter, NoRights};
+pub use counter::{GCounter, PnCounter};
 pub use custom::{Custom, Decode, Encode, Lattice, MergeFn, MergeRefused, Merges};
 pub use document::Document;
-pub use flag::EwFlag;
+pub use extreme::{Max, Min};
+pub use fenced::{Fenced, FencedOff};
+pub use flag::{DwFlag, EwFlag};
 pub use kind::{Kind, ParseKind};
+pub(crate) use leaf::Leaf;
 pub use map::OrMap;
+pub use opaque::{Opaque, Shape};
 pub use register::MvRegister;
-pub use set::AwSet;
+pub use sequence::{EditSequence, Sequence};
+pub use set::{AwSet, GSet, RwSet};
 pub use value::Value;
 
 /// Makes a kind a dot store and gives it an encoding, both those of the store inside.

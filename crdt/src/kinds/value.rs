@@ -4,88 +4,153 @@ use alloc::vec::Vec;
 
 use crate::wire::{StoreReader, StoreWriter, Wire};
 use crate::{
-    ApplyOp, AwSet, Contexts, Custom, DecodeObject, Document, Dot, DotStore, Edit, EwFlag, Hlc,
-    Kind, Merges, MvRegister, Op, OrMap, PnCounter, Stamp,
+    ApplyOp, AwSet, BoundedCounter, Contexts, Custom, DecodeObject, Document, Dot, DotStore,
+    DwFlag, Edit, EwFlag, Fenced, GCounter, GSet, Hlc, Kind, Max, Merges, Min, MvRegister, Op,
+    Opaque, OrMap, PnCounter, RwSet, Sequence, Shape, Stamp,
 };
 
-/// A value of any kind; stored under its [`Kind`], so two that meet are always of one kind.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Value {
-    /// A flag.
-    Flag(EwFlag),
-    /// A counter.
-    Counter(PnCounter),
-    /// A register.
-    Register(MvRegister<Vec<u8>>),
-    /// A set.
-    Set(AwSet<Vec<u8>>),
-    /// A map.
-    Map(OrMap),
-    /// A document.
-    Document(Document),
-    /// A value of the application's own kind with this tag.
-    Custom(u16, Custom),
-}
+/// Builds the enum of values and what is the same for all of them from one list of kinds.
+macro_rules! values {
+    ($($kind:ident($of:ty), $what:literal;)+) => {
+        /// A value of any kind; stored under its [`Kind`], so two that meet are always of one kind.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub enum Value {
+            $(
+                #[doc = concat!("A ", $what, ".")]
+                $kind($of),
+            )+
+            /// A value of a kind of a later release, with its tag and shape.
+            Unknown(u8, Shape, Opaque),
+            /// A value of the application's own kind with this tag.
+            Custom(u16, Custom),
+        }
 
-/// Does one thing for the store of whatever kind the value is.
-macro_rules! for_store {
-    ($value:expr, $store:ident => $body:expr) => {
-        match $value {
-            Value::Flag($store) => $body,
-            Value::Counter($store) => $body,
-            Value::Register($store) => $body,
-            Value::Set($store) => $body,
-            Value::Map($store) => $body,
-            Value::Document($store) => $body,
-            Value::Custom(_, $store) => $body,
+        impl Value {
+            /// The empty value of a kind.
+            #[must_use]
+            pub fn new(kind: Kind) -> Self {
+                match kind {
+                    $(Kind::$kind => Self::$kind(Default::default()),)+
+                    Kind::Unknown(tag, shape) => Self::Unknown(tag, shape, Opaque::new(shape)),
+                    Kind::Custom(tag) => Self::Custom(tag, Custom::default()),
+                }
+            }
+
+            /// What the value is.
+            #[must_use]
+            pub const fn kind(&self) -> Kind {
+                match self {
+                    $(Self::$kind(_) => Kind::$kind,)+
+                    Self::Unknown(tag, shape, _) => Kind::Unknown(*tag, *shape),
+                    Self::Custom(tag, _) => Kind::Custom(*tag),
+                }
+            }
+
+            pub(crate) fn read(
+                reader: &mut StoreReader<'_>,
+                kind: Kind,
+                depth: usize,
+            ) -> Result<Self, DecodeObject> {
+                reader.reader.depth(depth)?;
+                Ok(match kind {
+                    $(Kind::$kind => Self::$kind(Wire::read(reader, depth)?),)+
+                    Kind::Unknown(tag, shape) => {
+                        Self::Unknown(tag, shape, Opaque::read(reader, shape, depth)?)
+                    }
+                    Kind::Custom(tag) => Self::Custom(tag, Wire::read(reader, depth)?),
+                })
+            }
+
+            pub(crate) fn write(&self, writer: &mut StoreWriter) {
+                for_store!(self, store => store.write(writer));
+            }
+        }
+
+        /// Does one thing for the store of whatever kind the value is.
+        macro_rules! for_store {
+            ($value:expr, $store:ident => $body:expr) => {
+                match $value {
+                    $(Value::$kind($store) => $body,)+
+                    Value::Unknown(_, _, $store) => $body,
+                    Value::Custom(_, $store) => $body,
+                }
+            };
+        }
+        use for_store;
+
+        impl DotStore for Value {
+            fn join(&mut self, other: &Self, contexts: &Contexts<'_>) {
+                match (self, other) {
+                    $((Self::$kind(mine), Self::$kind(theirs)) => mine.join(theirs, contexts),)+
+                    (Self::Unknown(_, _, mine), Self::Unknown(_, _, theirs)) => {
+                        mine.join(theirs, contexts);
+                    }
+                    (Self::Custom(_, mine), Self::Custom(_, theirs)) => mine.join(theirs, contexts),
+                    (mine, theirs) => {
+                        debug_assert_eq!(mine.kind(), theirs.kind(), "values are stored by kind");
+                    }
+                }
+            }
+
+            fn visit(&self, visitor: &mut dyn FnMut(Dot)) {
+                for_store!(self, store => store.visit(visitor));
+            }
+
+            fn retain(&mut self, keep: &mut dyn FnMut(Dot) -> bool) {
+                for_store!(self, store => store.retain(keep));
+            }
+
+            fn kept(&self, keep: &mut dyn FnMut(Dot) -> bool) -> Self {
+                match self {
+                    $(Self::$kind(store) => Self::$kind(store.kept(keep)),)+
+                    Self::Unknown(tag, shape, store) => {
+                        Self::Unknown(*tag, *shape, store.kept(keep))
+                    }
+                    Self::Custom(tag, store) => Self::Custom(*tag, store.kept(keep)),
+                }
+            }
+
+            fn is_empty(&self) -> bool {
+                for_store!(self, store => DotStore::is_empty(store))
+            }
         }
     };
 }
 
+values! {
+    Flag(EwFlag), "flag";
+    Counter(PnCounter), "counter";
+    Register(MvRegister<Vec<u8>>), "register";
+    Set(AwSet<Vec<u8>>), "set";
+    Map(OrMap), "map";
+    Document(Document), "document";
+    DwFlag(DwFlag), "disable-wins flag";
+    GCounter(GCounter), "grow-only counter";
+    Max(Max), "greatest number";
+    Min(Min), "least number";
+    GSet(GSet<Vec<u8>>), "grow-only set";
+    RwSet(RwSet<Vec<u8>>), "remove-wins set";
+    Fenced(Fenced<Vec<u8>>), "fenced value";
+    BoundedCounter(BoundedCounter), "bounded counter";
+    Sequence(Sequence), "sequence";
+}
+
 impl Value {
-    /// The empty value of a kind.
-    #[must_use]
-    pub fn new(kind: Kind) -> Self {
-        match kind {
-            Kind::Flag => Self::Flag(EwFlag::default()),
-            Kind::Counter => Self::Counter(PnCounter::default()),
-            Kind::Register => Self::Register(MvRegister::default()),
-            Kind::Set => Self::Set(AwSet::default()),
-            Kind::Map => Self::Map(OrMap::default()),
-            Kind::Document => Self::Document(Document::default()),
-            Kind::Custom(tag) => Self::Custom(tag, Custom::default()),
-        }
-    }
-
-    /// What the value is.
-    #[must_use]
-    pub const fn kind(&self) -> Kind {
-        match self {
-            Self::Flag(_) => Kind::Flag,
-            Self::Counter(_) => Kind::Counter,
-            Self::Register(_) => Kind::Register,
-            Self::Set(_) => Kind::Set,
-            Self::Map(_) => Kind::Map,
-            Self::Document(_) => Kind::Document,
-            Self::Custom(tag, _) => Kind::Custom(*tag),
-        }
-    }
-
     /// The greatest stamp inside.
     #[must_use]
     pub fn hlc_max(&self) -> Option<Hlc> {
         match self {
             Self::Register(register) => register.hlc_max(),
             Self::Map(map) => map.hlc_max(),
-            Self::Flag(_) | Self::Counter(_) | Self::Set(_) => None,
-            Self::Document(_) | Self::Custom(..) => None,
+            Self::Sequence(sequence) => sequence.hlc_max(),
+            _ => None,
         }
     }
 
     /// What `op` does to this value; the value itself is unchanged.
     ///
     /// # Errors
-    /// The operation is for another kind, or a custom kind's merge refuses its payload. [`Op::check`] must have passed.
+    /// The operation is for another kind, or the kind refuses it: see [`ApplyOp`]. [`Op::check`] must have passed.
     pub fn edit(&self, stamp: &Stamp, op: &Op, merges: &Merges) -> Result<Edit<Self>, ApplyOp> {
         let dot = stamp.dot;
         Ok(match (self, op) {
@@ -121,76 +186,67 @@ impl Value {
                 let edit = custom.merge(dot, *tag, payload, merges)?;
                 edit.map(|custom| Self::Custom(*tag, custom))
             }
-            (_, _) => {
-                let wanted = op.kind().unwrap_or(self.kind());
-                return Err(ApplyOp::WrongKind {
-                    found: self.kind(),
-                    wanted,
-                });
-            }
+            (_, _) => return self.edit_later_kind(stamp, op),
         })
     }
 
-    pub(crate) fn write(&self, writer: &mut StoreWriter) {
-        for_store!(self, store => store.write(writer));
-    }
-
-    pub(crate) fn read(
-        reader: &mut StoreReader<'_>,
-        kind: Kind,
-        depth: usize,
-    ) -> Result<Self, DecodeObject> {
-        reader.reader.depth(depth)?;
-        let value = match kind {
-            Kind::Flag => Self::Flag(Wire::read(reader, depth)?),
-            Kind::Counter => Self::Counter(Wire::read(reader, depth)?),
-            Kind::Register => Self::Register(Wire::read(reader, depth)?),
-            Kind::Set => Self::Set(Wire::read(reader, depth)?),
-            Kind::Map => Self::Map(Wire::read(reader, depth)?),
-            Kind::Document => Self::Document(Wire::read(reader, depth)?),
-            Kind::Custom(tag) => Self::Custom(tag, Wire::read(reader, depth)?),
-        };
-        Ok(value)
+    /// The kinds that came after the first release.
+    fn edit_later_kind(&self, stamp: &Stamp, op: &Op) -> Result<Edit<Self>, ApplyOp> {
+        let dot = stamp.dot;
+        Ok(match (self, op) {
+            (Self::DwFlag(flag), Op::Switch(on)) => flag.set(dot, *on).map(Self::DwFlag),
+            (Self::GCounter(counter), Op::Increase(amount)) => {
+                counter.add(dot, *amount).map(Self::GCounter)
+            }
+            (Self::Max(max), Op::Max(number)) => max.put(dot, *number).map(Self::Max),
+            (Self::Min(min), Op::Min(number)) => min.put(dot, *number).map(Self::Min),
+            (Self::GSet(set), Op::Gather(element)) => {
+                set.insert(dot, element.clone()).map(Self::GSet)
+            }
+            (Self::RwSet(set), Op::Admit(element)) => {
+                set.insert(dot, element.clone()).map(Self::RwSet)
+            }
+            (Self::RwSet(set), Op::Ban(element)) => {
+                set.remove(dot, element.clone()).map(Self::RwSet)
+            }
+            (Self::Fenced(fenced), Op::PutFenced { token, value }) => {
+                fenced.put(dot, *token, value.clone())?.map(Self::Fenced)
+            }
+            (Self::BoundedCounter(counter), _) if op.kind() == Some(Kind::BoundedCounter) => {
+                edit_bounded(counter, dot, op)?.map(Self::BoundedCounter)
+            }
+            (Self::Sequence(sequence), _) if op.kind() == Some(Kind::Sequence) => {
+                edit_sequence(sequence, stamp, op)?.map(Self::Sequence)
+            }
+            (_, _) => {
+                let found = self.kind();
+                let wanted = op.kind().unwrap_or(found);
+                return Err(ApplyOp::WrongKind { found, wanted });
+            }
+        })
     }
 }
 
-impl DotStore for Value {
-    fn join(&mut self, other: &Self, contexts: &Contexts<'_>) {
-        match (self, other) {
-            (Self::Flag(mine), Self::Flag(theirs)) => mine.join(theirs, contexts),
-            (Self::Counter(mine), Self::Counter(theirs)) => mine.join(theirs, contexts),
-            (Self::Register(mine), Self::Register(theirs)) => mine.join(theirs, contexts),
-            (Self::Set(mine), Self::Set(theirs)) => mine.join(theirs, contexts),
-            (Self::Map(mine), Self::Map(theirs)) => mine.join(theirs, contexts),
-            (Self::Document(mine), Self::Document(theirs)) => mine.join(theirs, contexts),
-            (Self::Custom(_, mine), Self::Custom(_, theirs)) => mine.join(theirs, contexts),
-            (mine, theirs) => {
-                debug_assert_eq!(mine.kind(), theirs.kind(), "values are stored by kind");
-            }
-        }
-    }
+fn edit_bounded(
+    counter: &BoundedCounter,
+    dot: Dot,
+    op: &Op,
+) -> Result<Edit<BoundedCounter>, ApplyOp> {
+    Ok(match op {
+        Op::Withdraw(amount) => counter.take(dot, *amount)?,
+        Op::GiveRights { to, amount } => counter.give(dot, *to, *amount)?,
+        Op::Deposit(amount) => counter.add(dot, *amount),
+        _ => Edit::nothing(BoundedCounter::default()),
+    })
+}
 
-    fn visit(&self, visitor: &mut dyn FnMut(Dot)) {
-        for_store!(self, store => store.visit(visitor));
-    }
-
-    fn retain(&mut self, keep: &mut dyn FnMut(Dot) -> bool) {
-        for_store!(self, store => store.retain(keep));
-    }
-
-    fn kept(&self, keep: &mut dyn FnMut(Dot) -> bool) -> Self {
-        match self {
-            Self::Flag(store) => Self::Flag(store.kept(keep)),
-            Self::Counter(store) => Self::Counter(store.kept(keep)),
-            Self::Register(store) => Self::Register(store.kept(keep)),
-            Self::Set(store) => Self::Set(store.kept(keep)),
-            Self::Map(store) => Self::Map(store.kept(keep)),
-            Self::Document(store) => Self::Document(store.kept(keep)),
-            Self::Custom(tag, store) => Self::Custom(*tag, store.kept(keep)),
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        for_store!(self, store => DotStore::is_empty(store))
-    }
+fn edit_sequence(sequence: &Sequence, stamp: &Stamp, op: &Op) -> Result<Edit<Sequence>, ApplyOp> {
+    let by = (stamp.dot, stamp.hlc);
+    Ok(match op {
+        Op::InsertAfter { after, value } => sequence.insert(by, *after, value.clone())?,
+        Op::MoveAfter { element, after } => sequence.move_to(by, *element, *after)?,
+        Op::WriteElement { element, value } => sequence.put(by, *element, value.clone())?,
+        Op::RemoveElement(element) => sequence.remove(*element),
+        _ => Edit::nothing(Sequence::default()),
+    })
 }

@@ -141,6 +141,9 @@ pub enum DecodeObject {
     /// A dot among the removed that is in the context too.
     #[error("a removed dot is in the context")]
     RemovedIsSeen,
+    /// A value of a dot, or a name, that its kind does not write so.
+    #[error("a value is not written as its kind writes it")]
+    BadValue,
     /// A replica index beyond the context's replicas.
     #[error("replica index {0} is out of range")]
     BadReplicaIndex(u64),
