@@ -6,7 +6,6 @@
 pub mod admission;
 mod builder;
 pub mod core;
-mod document;
 pub mod doors;
 mod driver;
 mod invites;
@@ -17,13 +16,17 @@ mod settings;
 pub mod setup;
 pub mod store;
 pub mod traces;
+mod views;
 mod wall;
 mod watch;
 
 pub use builder::{Builder, StartMesh};
-pub use document::TextDocument;
 pub use driver::InviteError;
 pub use mesh::{Ended, Mesh, Options, RequestError};
-pub use namespace::{Counter, CustomValue, Flag, Namespace, Register, Set, ValueError};
+pub use namespace::Namespace;
 pub use settings::{ReadSettings, Settings, StoreEngine};
+pub use views::{
+    BoundedCounter, Counter, CustomValue, DwFlag, Fenced, Flag, GCounter, GSet, Map, Max, Min,
+    Register, RwSet, Sequence, Set, TextDocument, ValueError,
+};
 pub use watch::{Watch, WatchEvent};

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use meshwork_crdt::{CausalContext, Op};
+use meshwork_crdt::{CausalContext, Op, ReplicaId};
 use meshwork_membership::NodeId;
 use meshwork_sync::{
     Found, InvalidKey, Key, Level, Prefix, Read, ReadError, Write, WriteError, Written,
@@ -112,6 +112,12 @@ impl Mesh {
     #[must_use]
     pub fn id(&self) -> NodeId {
         self.running.id
+    }
+
+    /// Whose writes are this node's: the id that its store drew. Another one after the store was restored or copied.
+    #[must_use]
+    pub fn replica(&self) -> ReplicaId {
+        self.running.replica
     }
 
     /// The mesh's name for people.

@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use meshwork_crdt::ReplicaId;
 use meshwork_membership::{NodeId, State, Time};
 use meshwork_sync::{Counts, Lag, StoreFailure};
 use serde::Serialize;
@@ -13,6 +14,8 @@ use super::node::Node;
 pub struct MemberStatus {
     /// Who, in hexadecimal.
     pub id: String,
+    /// Its store's replica id: whose writes are its own, and who can be given rights on a bounded counter.
+    pub replica: String,
     /// Its name for people.
     pub name: String,
     /// `alive`, `suspect`, `down` or `left`.
@@ -80,6 +83,7 @@ impl Node {
                 let Lag { entries, bytes } = self.replication.lag(&id);
                 MemberStatus {
                     id: id.to_string(),
+                    replica: ReplicaId::from_bytes(member.meta.replica).to_string(),
                     name: member.meta.name.clone(),
                     state: state_name(member.state),
                     me: id == self.me,

@@ -1,16 +1,17 @@
-//! Text documents, for embedding applications.
+//! Text documents.
 
-use meshwork_crdt::{CausalContext, Document, Object, Op, SpliceText, Text};
+use meshwork_crdt::{Document, Kind, Object, Op, SpliceText, Text};
 use meshwork_sync::Written;
 
-use crate::namespace::{Entry, ValueError};
+use super::entry::Stored;
+use super::{Entry, ValueError};
 
-/// A text under one key that everybody may edit at once, also while apart.
+/// A text that everybody may edit at once, also while apart.
 #[derive(Clone, Debug)]
 pub struct TextDocument(Entry);
 
 impl TextDocument {
-    pub(crate) const fn new(entry: Entry) -> Self {
+    pub(super) const fn new(entry: Entry) -> Self {
         Self(entry)
     }
 
@@ -19,10 +20,9 @@ impl TextDocument {
     /// # Errors
     /// [`ValueError`].
     pub async fn text(&self) -> Result<Option<String>, ValueError> {
-        let object = self.0.read().await?;
-        Ok(object
-            .as_document()
-            .map(|document| self.open(document, object.version()).text()))
+        let object = self.0.object().await?;
+        let document = self.document(&object);
+        Ok(document.map(|document| self.open(document, &object).text()))
     }
 
     /// Opens the text, lets `change` edit it, and writes what it did. Returns `None` when it did nothing.
@@ -36,8 +36,9 @@ impl TextDocument {
         change: impl FnOnce(&mut Text) -> Result<(), SpliceText>,
     ) -> Result<Option<Written>, ValueError> {
         let chunk = {
-            let object = self.0.read().await?;
-            let mut text = self.open_object(&object);
+            let object = self.0.object().await?;
+            let new = Document::default();
+            let mut text = self.open(self.document(&object).unwrap_or(&new), &object);
             change(&mut text)?;
             text.commit()
         };
@@ -47,14 +48,12 @@ impl TextDocument {
         }
     }
 
-    fn open_object(&self, object: &Object) -> Text {
-        match object.as_document() {
-            Some(document) => self.open(document, object.version()),
-            None => self.open(&Document::default(), object.version()),
-        }
+    fn document<'a>(&self, object: &'a Object) -> Option<&'a Document> {
+        self.0.value(object, Kind::Document).and_then(Document::of)
     }
 
-    fn open(&self, document: &Document, version: &CausalContext) -> Text {
-        Text::open(document, version, self.0.mesh().running.next_actor())
+    fn open(&self, document: &Document, object: &Object) -> Text {
+        let actor = self.0.mesh().running.next_actor();
+        Text::open(document, object.version(), actor)
     }
 }
