@@ -101,7 +101,7 @@ async fn edit_text(door: &Door, asked: &Asked, edit: Edit) -> Result<Response, F
         .busy_work(move || edit.carry_out(&object, seed))
         .await??;
     let acknowledged = match chunk {
-        Some(chunk) => asked.write(door, Op::Chunk(chunk)).await?,
+        Some(chunk) => asked.write(door, Op::Chunk(chunk)).await?.acknowledged,
         // Splices that change nothing are nothing to write.
         None => 0,
     };

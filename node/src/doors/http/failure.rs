@@ -2,7 +2,7 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use meshwork_crdt::ApplyOp;
+use meshwork_crdt::{ApplyOp, EditSequence};
 use meshwork_sync::{InvalidKey, ReadError, StoreFailure, WriteError};
 use serde_json::json;
 
@@ -174,9 +174,23 @@ impl From<ApplyOp> for Failure {
             ),
             ApplyOp::TooLarge { .. } => Self::too_large(error.to_string()),
             ApplyOp::MergeRefused(_) => Self::bad("payload_refused", error.to_string()),
+            ApplyOp::FencedOff(_) => Self::conflict("fenced_off", error.to_string()),
+            ApplyOp::NoRights(_) => Self::conflict("no_rights", error.to_string()),
+            ApplyOp::Sequence(error) => error.into(),
             // Our mistake: stamps are made by the node.
             ApplyOp::DotUsed(_) | ApplyOp::BadStamp(_) => Self::internal(error.to_string()),
             error => Self::internal(error.to_string()),
+        }
+    }
+}
+
+impl From<EditSequence> for Failure {
+    fn from(error: EditSequence) -> Self {
+        match error {
+            EditSequence::NoElement(_) => {
+                Self::new(StatusCode::NOT_FOUND, "no_element", error.to_string())
+            }
+            EditSequence::TooDeep => Self::conflict("too_deep", error.to_string()),
         }
     }
 }

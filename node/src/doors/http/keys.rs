@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use meshwork_crdt::{Kind, Op};
+use meshwork_sync::Written;
 use serde::Serialize;
 
 use super::body::{Parsed, Whole};
@@ -13,7 +14,7 @@ use super::failure::{Failure, JSON};
 use super::ops::JsonOp;
 use super::request::Asked;
 use super::state::Door;
-use super::values::Shown;
+use super::values::{Reader, Shown};
 
 /// An answer in JSON.
 pub(super) struct Json<T>(pub(super) T);
@@ -27,10 +28,14 @@ impl<T: Serialize> IntoResponse for Json<T> {
     }
 }
 
-/// How many replicas are known to hold a change.
+/// A change is written.
 #[derive(Serialize)]
 pub(super) struct Acknowledged {
+    /// How many replicas are known to hold it.
     acknowledged: usize,
+    /// The name of the element that it inserted into a list.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    element: Option<String>,
 }
 
 pub(super) async fn get(State(door): State<Arc<Door>>, asked: Asked) -> Result<Response, Failure> {
@@ -48,10 +53,12 @@ pub(super) async fn get(State(door): State<Arc<Door>>, asked: Asked) -> Result<R
     let mut key = asked.key.namespace().as_bytes().to_vec();
     key.push(b'/');
     key.extend_from_slice(asked.key.name());
-    let slow = object
-        .kinds()
-        .any(|kind| matches!(kind, Kind::Document | Kind::Map));
-    let show = move || serde_json::to_vec(&Shown::new(&key, &object, answered));
+    let slow = object.kinds().any(is_slow);
+    let mesh = door.mesh.clone();
+    let show = move || {
+        let reader = Reader::of(&mesh);
+        serde_json::to_vec(&Shown::new(&key, &object, answered, reader))
+    };
     let text = if slow {
         door.busy_work(show).await?
     } else {
@@ -89,8 +96,28 @@ pub(super) async fn acknowledge(
     asked: &Asked,
     op: Op,
 ) -> Result<Json<Acknowledged>, Failure> {
-    let acknowledged = asked.write(door, op).await?;
-    Ok(Json(Acknowledged { acknowledged }))
+    let inserts = inserts_element(&op);
+    let Written { dot, acknowledged } = asked.write(door, op).await?;
+    Ok(Json(Acknowledged {
+        acknowledged,
+        element: inserts.then(|| dot.to_string()),
+    }))
+}
+
+/// Whether the operation inserts an element into a list, here or in a field.
+fn inserts_element(mut op: &Op) -> bool {
+    while let Op::Field { op: inner, .. } = op {
+        op = inner;
+    }
+    matches!(op, Op::InsertAfter { .. })
+}
+
+/// Whether showing a value of the kind may take long: a document is built, a list sorted, an application's merge function called.
+const fn is_slow(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::Document | Kind::Map | Kind::Sequence | Kind::Custom(_)
+    )
 }
 
 fn json(text: Vec<u8>) -> Response {

@@ -9,6 +9,7 @@
 
 mod body;
 mod documents;
+mod element;
 mod failure;
 mod guard;
 mod keys;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
 use meshwork_crdt::{CausalContext, Object, Op};
-use meshwork_sync::{Found, Key, Level};
+use meshwork_sync::{Found, Key, Level, Written};
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
@@ -82,13 +82,9 @@ impl Asked {
         Ok((object, answered))
     }
 
-    /// Changes the key; how many replicas are known to hold the change.
-    pub(super) async fn write(&self, door: &Door, op: Op) -> Result<usize, Failure> {
-        Ok(door
-            .mesh
-            .write(&self.key, op, self.options)
-            .await?
-            .acknowledged)
+    /// Changes the key.
+    pub(super) async fn write(&self, door: &Door, op: Op) -> Result<Written, Failure> {
+        Ok(door.mesh.write(&self.key, op, self.options).await?)
     }
 }
 

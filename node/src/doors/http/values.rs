@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use data_encoding::BASE64;
-use meshwork_crdt::{ActorSeed, CausalContext, Object, OrMap, Text, Value};
+use meshwork_crdt::{ActorSeed, CausalContext, Dot, Merges, Object, OrMap, ReplicaId, Text, Value};
 use serde::ser::{Serialize, SerializeMap, Serializer};
+
+use crate::Mesh;
 
 /// What is under a key, as a client sees it.
 #[derive(serde::Serialize)]
@@ -16,13 +18,40 @@ pub(super) struct Shown<'a> {
 
 impl<'a> Shown<'a> {
     /// `key` is the key's name with its namespace before it.
-    pub(super) fn new(key: &'a [u8], object: &'a Object, answered: usize) -> Self {
-        let version = object.version();
-        let values = object.values().map(|value| ShownValue { value, version });
+    pub(super) fn new(
+        key: &'a [u8],
+        object: &'a Object,
+        answered: usize,
+        reader: Reader<'a>,
+    ) -> Self {
+        let show = |value| ShownValue {
+            value,
+            version: object.version(),
+            reader,
+        };
+        let values = object.values().map(show);
         Self {
             key: Bytes(key),
             values: values.collect(),
             answered,
+        }
+    }
+}
+
+/// Who shows a value, on which some of it depends.
+#[derive(Clone, Copy)]
+pub(super) struct Reader<'a> {
+    /// Whose rights on a bounded counter are told.
+    replica: ReplicaId,
+    /// The kinds of the application that can be joined.
+    merges: &'a Merges,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn of(mesh: &'a Mesh) -> Self {
+        Self {
+            replica: mesh.replica(),
+            merges: &mesh.running.merges,
         }
     }
 }
@@ -48,6 +77,7 @@ struct ShownValue<'a> {
     value: &'a Value,
     /// Of the object that the value is in.
     version: &'a CausalContext,
+    reader: Reader<'a>,
 }
 
 impl Serialize for ShownValue<'_> {
@@ -63,15 +93,31 @@ impl ShownValue<'_> {
         map.serialize_entry("kind", &self.value.kind().to_string())?;
         match self.value {
             Value::Flag(flag) => map.serialize_entry("value", &flag.is_enabled()),
+            Value::DwFlag(flag) => map.serialize_entry("value", &flag.is_enabled()),
             Value::Counter(counter) => map.serialize_entry("value", &counter.value()),
+            Value::GCounter(counter) => map.serialize_entry("value", &counter.value()),
+            Value::BoundedCounter(counter) => {
+                map.serialize_entry("value", &counter.value())?;
+                map.serialize_entry("rights", &counter.rights(self.reader.replica))
+            }
+            Value::Max(max) => map.serialize_entry("value", &max.value()),
+            Value::Min(min) => map.serialize_entry("value", &min.value()),
             Value::Register(register) => {
                 let latest = register.latest().map(|value| Bytes(value));
                 map.serialize_entry("value", &latest)?;
-                let siblings = register.siblings().map(|(_, _, value)| Bytes(value));
-                map.serialize_entry("siblings", &siblings.collect::<Vec<_>>())
+                let siblings = register.siblings().map(|(_, _, value)| value);
+                map.serialize_entry("siblings", &list(siblings))
             }
-            Value::Set(set) => {
-                let elements = set.iter().map(|element| Bytes(element));
+            Value::Fenced(fenced) => {
+                let (token, value) = fenced.value().unzip();
+                map.serialize_entry("value", &value.map(|value| Bytes(value)))?;
+                map.serialize_entry("token", &token)
+            }
+            Value::Set(set) => map.serialize_entry("value", &list(set.iter())),
+            Value::GSet(set) => map.serialize_entry("value", &list(set.iter())),
+            Value::RwSet(set) => map.serialize_entry("value", &list(set.iter())),
+            Value::Sequence(sequence) => {
+                let elements = sequence.elements().into_iter().map(ShownElement::from);
                 map.serialize_entry("value", &elements.collect::<Vec<_>>())
             }
             Value::Map(fields) => self.write_fields(fields, map),
@@ -79,10 +125,15 @@ impl ShownValue<'_> {
                 let text = Text::open(document, self.version, READER);
                 map.serialize_entry("value", &text.text())
             }
-            Value::Custom(_, custom) => {
+            Value::Custom(tag, custom) => {
+                if let Some(joined) = custom.joined(*tag, self.reader.merges) {
+                    map.serialize_entry("value", &Bytes(&joined))?;
+                }
                 let payloads = custom.payloads().map(|(_, payload)| Bytes(payload));
                 map.serialize_entry("payloads", &payloads.collect::<Vec<_>>())
             }
+            // What is in it only a later release can tell.
+            Value::Unknown(..) => Ok(()),
         }
     }
 
@@ -92,8 +143,7 @@ impl ShownValue<'_> {
         let mut text: BTreeMap<&str, ShownField<'_>> = BTreeMap::new();
         let mut other: BTreeMap<String, ShownField<'_>> = BTreeMap::new();
         for (_, name, value) in fields.fields() {
-            let version = self.version;
-            let shown = ShownValue { value, version };
+            let shown = ShownValue { value, ..*self };
             match std::str::from_utf8(name) {
                 Ok(name) => text.entry(name).or_default().0.push(shown),
                 Err(_) => other.entry(BASE64.encode(name)).or_default().0.push(shown),
@@ -105,6 +155,26 @@ impl ShownValue<'_> {
             false => map.serialize_entry("fields_base64", &other),
         }
     }
+}
+
+/// An element of a list, with the name by which operations call it.
+#[derive(serde::Serialize)]
+struct ShownElement<'a> {
+    element: String,
+    value: Bytes<'a>,
+}
+
+impl<'a> From<(Dot, &'a [u8])> for ShownElement<'a> {
+    fn from((name, value): (Dot, &'a [u8])) -> Self {
+        Self {
+            element: name.to_string(),
+            value: Bytes(value),
+        }
+    }
+}
+
+fn list<'a>(values: impl Iterator<Item = &'a Vec<u8>>) -> Vec<Bytes<'a>> {
+    values.map(|value| Bytes(value)).collect()
 }
 
 /// The values of all kinds under one name; never empty.
@@ -125,12 +195,12 @@ impl Serialize for ShownField<'_> {
 }
 
 /// Nothing is written with it.
-const READER: ActorSeed = ActorSeed::new(meshwork_crdt::ReplicaId::from_bytes([0; 8]), 0);
+const READER: ActorSeed = ActorSeed::new(ReplicaId::from_bytes([0; 8]), 0);
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use meshwork_crdt::{Dot, Hlc, Kind, Merges, Op, ReplicaId, Stamp};
+    use meshwork_crdt::{Hlc, Kind, Limits, Op, Stamp};
 
     fn object(replica: [u8; 8], ops: &[Op]) -> Object {
         let mut object = Object::new();
@@ -146,7 +216,13 @@ mod tests {
     }
 
     fn shown(object: &Object) -> String {
-        serde_json::to_string(&Shown::new(b"n/k", object, 1)).unwrap()
+        let mut merges = Merges::default();
+        merges.register_fn(7, |a, b| Ok(a.max(b).to_vec()));
+        let reader = Reader {
+            replica: ReplicaId::from_bytes(*b"replicaA"),
+            merges: &merges,
+        };
+        serde_json::to_string(&Shown::new(b"n/k", object, 1, reader)).unwrap()
     }
 
     fn field(name: &[u8], kind: Kind, op: Op) -> Op {
@@ -164,13 +240,82 @@ mod tests {
             shown(&put),
             r#"{"key":"n/k","values":[{"kind":"register","value":{"base64":"/w=="},"siblings":[{"base64":"/w=="}]}],"answered":1}"#
         );
-        let set = object(
-            *b"replicaA",
-            &[Op::Insert(b"b".to_vec()), Op::Insert(b"a".to_vec())],
-        );
-        assert!(shown(&set).contains(r#"[{"kind":"set","value":["a","b"]}]"#));
-        let flag = object(*b"replicaA", &[Op::Enable]);
-        assert!(shown(&flag).contains(r#"{"kind":"flag","value":true}"#));
+        let bytes = |text: &str| text.as_bytes().to_vec();
+        let insert = |value| Op::InsertAfter {
+            after: None,
+            value: bytes(value),
+        };
+        let fenced = Op::PutFenced {
+            token: u64::MAX,
+            value: bytes("v"),
+        };
+        let merge = |tag, payload| Op::Merge {
+            tag,
+            payload: bytes(payload),
+        };
+        let cases = [
+            (
+                vec![Op::Insert(bytes("b")), Op::Insert(bytes("a"))],
+                r#"{"kind":"set","value":["a","b"]}"#,
+            ),
+            (
+                vec![Op::Gather(bytes("b"))],
+                r#"{"kind":"g-set","value":["b"]}"#,
+            ),
+            (
+                vec![Op::Admit(bytes("b")), Op::Ban(bytes("a"))],
+                r#"{"kind":"rw-set","value":["b"]}"#,
+            ),
+            (vec![Op::Enable], r#"{"kind":"flag","value":true}"#),
+            (
+                vec![Op::Switch(false)],
+                r#"{"kind":"dw-flag","value":false}"#,
+            ),
+            (vec![Op::Max(-3)], r#"{"kind":"max","value":-3}"#),
+            (
+                vec![Op::Min(i64::MIN)],
+                r#"{"kind":"min","value":-9223372036854775808}"#,
+            ),
+            (
+                vec![fenced],
+                r#"{"kind":"fenced","value":"v","token":18446744073709551615}"#,
+            ),
+            (
+                vec![Op::Deposit(5), Op::Withdraw(2)],
+                r#"{"kind":"bounded-counter","value":3,"rights":3}"#,
+            ),
+            (
+                vec![insert("b"), insert("a")],
+                r#"{"kind":"sequence","value":[{"element":"7265706c69636141:2","value":"a"},{"element":"7265706c69636141:1","value":"b"}]}"#,
+            ),
+            (
+                vec![merge(7, "a"), merge(7, "b")],
+                r#"{"kind":"custom:7","value":"b","payloads":["a","b"]}"#,
+            ),
+            (
+                vec![merge(8, "a")],
+                r#"{"kind":"custom:8","payloads":["a"]}"#,
+            ),
+        ];
+        for (ops, value) in cases {
+            let shown = shown(&object(*b"replicaA", &ops));
+            assert!(shown.contains(&format!(r#""values":[{value}]"#)), "{shown}");
+        }
+    }
+
+    #[test]
+    fn rights_are_those_of_the_node_that_is_asked() {
+        let counter = object(*b"replicaB", &[Op::Deposit(5)]);
+        assert!(shown(&counter).contains(r#""value":5,"rights":0"#));
+    }
+
+    #[test]
+    fn of_kinds_of_later_releases_the_name_is_shown() {
+        let mut bytes = object(*b"replicaA", &[Op::Switch(true)]).encode();
+        let flag = bytes.iter().rposition(|byte| *byte == 7).unwrap();
+        bytes[flag] = 77;
+        let later = Object::decode(&bytes, &Limits::DEFAULT).unwrap();
+        assert!(shown(&later).contains(r#""values":[{"kind":"unknown:77"}]"#));
     }
 
     #[test]
@@ -181,6 +326,10 @@ mod tests {
         }
         let sum = 3 * i128::from(i64::MAX);
         assert!(shown(&counter).contains(&format!(r#"{{"kind":"counter","value":{sum}}}"#)));
+        let mut counter = object(*b"replicaA", &[Op::Increase(u64::MAX)]);
+        counter.join(&object(*b"replicaB", &[Op::Increase(1)]));
+        let sum = u128::from(u64::MAX) + 1;
+        assert!(shown(&counter).contains(&format!(r#"{{"kind":"g-counter","value":{sum}}}"#)));
     }
 
     #[test]
