@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use meshwork_crdt::{Dot, Hlc, Merges, Object, Op, ReplicaId, Stamp};
+use meshwork_crdt::{Dot, Hlc, Kind, Limits, Merges, Object, Op, ReplicaId, Stamp};
 use meshwork_sync::{
     Config, Item, Key, Level, Message, Output, Refusal, Refuser, Space, StoreFailure, Write,
     WriteError,
@@ -290,4 +290,41 @@ fn a_newcomer_that_knows_nobody_is_no_quorum() {
         result: Err(refused),
     };
     assert!(sim.answers.contains(&(1, refused)));
+}
+
+#[test]
+fn a_value_of_a_kind_that_nobody_here_knows_is_kept_and_passed_on() {
+    let mut sim = mesh(3);
+    // Node 0 will have a later release: what it writes is a flag with a tag that no kind has yet.
+    sim.crash(0);
+    let stamp = Stamp {
+        dot: Dot::new(ReplicaId::from_bytes([9; 8]), 1),
+        claim_after: None,
+        hlc: Hlc::default(),
+    };
+    let delta = Object::new().apply(&stamp, &Op::Switch(true), &Merges::default());
+    let mut object = delta.unwrap().encode();
+    let tag = object.iter().rposition(|byte| *byte == 7).unwrap();
+    object[tag] = 77;
+    let later = Object::decode(&object, &Limits::DEFAULT).unwrap();
+    assert!(matches!(later.kinds().next(), Some(Kind::Unknown(77, _))));
+    let items = vec![Item {
+        key: key("a/a"),
+        object,
+    }];
+    let push = Message::Push { id: 1, items }.encode();
+    let (now, wall_ms) = (sim.now, sim.wall_ms(1));
+    sim.on(1, |core| {
+        core.handle_message(now, wall_ms, id(0), &push).unwrap();
+    });
+    sim.run_for(secs(130));
+    for n in 1..3 {
+        assert_eq!(local(&mut sim, n, &key("a/a")), later, "node {n}");
+    }
+    sim.crash(2);
+    sim.start(2);
+    assert_eq!(local(&mut sim, 2, &key("a/a")), later, "from the disk");
+    write(&mut sim, 2, "a/a", Op::Delete, Level::Local);
+    sim.run_for(secs(1));
+    assert!(local(&mut sim, 2, &key("a/a")).is_deleted());
 }
