@@ -6,7 +6,9 @@ use clap::{Args, Parser, Subcommand};
 
 use super::collections::{FlagCommand, MapCommand, SetCommand};
 use super::document::DocCommand;
+use super::list::ListCommand;
 use super::mesh::{InviteArgs, LeaveArgs};
+use super::op::OpArgs;
 use super::setup::{InitArgs, JoinArgs};
 use super::status::StatusArgs;
 use super::up::UpArgs;
@@ -56,8 +58,12 @@ pub(crate) enum Command {
     Map(Sub<MapCommand>),
     /// Turn a flag on or off, and show it
     Flag(Sub<FlagCommand>),
+    /// Add to, reorder and show a list
+    List(Sub<ListCommand>),
     /// Edit, show and import text documents
     Doc(Sub<DocCommand>),
+    /// Carry out any operation on a value of any kind
+    Op(OpArgs),
     /// Follow changes as they arrive
     Watch(WatchArgs),
     /// See a mesh of six processes take a crash, a split, a join and a leave, and lose nothing

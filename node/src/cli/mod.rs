@@ -10,8 +10,10 @@ pub(crate) mod exit;
 mod folder;
 mod import;
 mod key;
+mod list;
 mod logging;
 mod mesh;
+mod op;
 pub(crate) mod output;
 mod setup;
 mod show;
@@ -53,9 +55,11 @@ fn carry_out(cli: &Cli) -> Result<(), Failure> {
         Command::Get(args) => values::get(&folder, args),
         Command::Del(args) => values::delete(&folder, args),
         Command::Incr(args) => values::increment(&folder, args),
+        Command::Op(args) => op::run(&folder, args),
         Command::Set(args) => collections::set(&folder, &args.command),
         Command::Map(args) => collections::map(&folder, &args.command),
         Command::Flag(args) => collections::flag(&folder, &args.command),
+        Command::List(args) => list::run(&folder, &args.command),
         Command::Doc(args) => document::run(&folder, &args.command),
         Command::Watch(args) => watch::run(&folder, args),
         Command::Demo(args) => demo::run(args),

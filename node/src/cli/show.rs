@@ -8,15 +8,18 @@ use super::output;
 
 /// Prints one value as the door gives it: `{"kind": …, "value": …}`.
 ///
-/// Registers and documents are printed as they are, counters and flags as a word, sets and maps one entry a line.
+/// Registers and documents are printed as they are, counters and flags as a word, sets, lists and maps one entry a line.
 pub(crate) fn print(value: &Json) -> Result<(), Failure> {
     let inner = value.get("value");
     match (kind(value), inner) {
-        ("register" | "document", Some(inner)) => output::value(&bytes(inner)?),
-        ("set", Some(Json::Array(elements))) => elements
-            .iter()
-            .try_for_each(|element| output::value(&bytes(element)?)),
-        ("map", Some(_)) => fields(value).iter().try_for_each(output::line),
+        ("set" | "g-set" | "rw-set", _) => values(elements(value)),
+        ("sequence", _) => values(elements(value).iter().filter_map(|e| e.get("value"))),
+        ("map", _) => fields(value).iter().try_for_each(output::line),
+        ("register" | "document" | "fenced", Some(inner)) => output::value(&bytes(inner)?),
+        (kind, inner) if kind.starts_with("custom:") => match inner {
+            Some(joined) => output::value(&bytes(joined)?),
+            None => values(payloads(value)),
+        },
         _ => output::line(brief(value)),
     }
 }
@@ -25,15 +28,57 @@ pub(crate) fn print(value: &Json) -> Result<(), Failure> {
 pub(crate) fn brief(value: &Json) -> String {
     let inner = value.get("value").unwrap_or(&Json::Null);
     match (kind(value), inner) {
-        ("flag", Json::Bool(on)) => if *on { "on" } else { "off" }.into(),
-        ("set", Json::Array(elements)) => {
-            let elements: Vec<String> = elements.iter().map(scalar).collect();
-            format!("{{{}}}", elements.join(", "))
+        (_, Json::Bool(on)) => if *on { "on" } else { "off" }.into(),
+        ("set" | "g-set" | "rw-set", _) => {
+            let elements = elements(value).iter().map(scalar);
+            format!("{{{}}}", joined(elements, ", "))
+        }
+        ("sequence", _) => {
+            let elements = elements(value).iter().map(element);
+            format!("[{}]", joined(elements, ", "))
         }
         ("map", _) => format!("{{{}}}", fields(value).join(", ")),
-        (_, Json::Null) => output::one_line(&value.to_string()),
+        ("fenced", _) => {
+            let token = value.get("token").unwrap_or(&Json::Null);
+            format!("{} (token {token})", scalar(inner))
+        }
+        (kind, Json::Null) if kind.starts_with("custom:") => {
+            joined(payloads(value).iter().map(scalar), " | ")
+        }
+        (kind, Json::Null) if kind.starts_with("unknown:") => {
+            "(a value of a kind that only a later release shows)".into()
+        }
         (_, inner) => scalar(inner),
     }
+}
+
+/// The elements of a set or list.
+pub(crate) fn elements(value: &Json) -> &[Json] {
+    array(value, "value")
+}
+
+/// The value of an element of a list on one line.
+pub(crate) fn element(element: &Json) -> String {
+    scalar(element.get("value").unwrap_or(&Json::Null))
+}
+
+/// What nobody has joined yet of a value of an application's own kind.
+fn payloads(value: &Json) -> &[Json] {
+    array(value, "payloads")
+}
+
+fn array<'a>(value: &'a Json, field: &str) -> &'a [Json] {
+    let array = value.get(field).and_then(Json::as_array);
+    array.map_or(&[], Vec::as_slice)
+}
+
+fn values<'a>(values: impl IntoIterator<Item = &'a Json>) -> Result<(), Failure> {
+    let mut values = values.into_iter();
+    values.try_for_each(|value| output::value(&bytes(value)?))
+}
+
+fn joined(parts: impl Iterator<Item = String>, between: &str) -> String {
+    parts.collect::<Vec<_>>().join(between)
 }
 
 /// The fields of a map as `name = value`, by name. One name may have values of several kinds, and a name may be no text.
@@ -98,7 +143,31 @@ mod tests {
             ),
             (json!({"kind": "counter", "value": -3}), "-3"),
             (json!({"kind": "flag", "value": true}), "on"),
+            (json!({"kind": "dw-flag", "value": false}), "off"),
             (json!({"kind": "set", "value": ["a", "b"]}), "{a, b}"),
+            (json!({"kind": "rw-set", "value": []}), "{}"),
+            (
+                json!({"kind": "sequence", "value": [
+                    {"element": "r:1", "value": "a\n"}, {"element": "r:2", "value": {"base64": "/w=="}}]}),
+                "[a\\n, base64:/w==]",
+            ),
+            (
+                json!({"kind": "fenced", "value": "a", "token": u64::MAX}),
+                "a (token 18446744073709551615)",
+            ),
+            (
+                json!({"kind": "bounded-counter", "value": 9, "rights": 2}),
+                "9",
+            ),
+            (
+                json!({"kind": "custom:7", "value": "ab", "payloads": ["a", "b"]}),
+                "ab",
+            ),
+            (json!({"kind": "custom:7", "payloads": ["a", "b"]}), "a | b"),
+            (
+                json!({"kind": "unknown:77"}),
+                "(a value of a kind that only a later release shows)",
+            ),
             (
                 json!({"kind": "map", "value": {"age": {"kind": "counter", "value": 7}}}),
                 "{age = 7}",

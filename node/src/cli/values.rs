@@ -42,7 +42,9 @@ Examples:
   meshwork get notes/today --siblings     all values that were written at the same time
   meshwork get photos/cat > cat.jpg --level quorum
 
-Sets and maps are shown one entry a line, flags as `on` or `off`.")]
+Sets, lists and maps are shown one entry a line, flags as `on` or `off`, values of kinds of your
+own as bytes if the node can join them. The token of a fenced value and the rights of this node
+on a bounded counter are in --json.")]
 pub(crate) struct GetArgs {
     /// What to show: namespace/name
     #[arg(value_parser = key::parse)]
