@@ -8,6 +8,7 @@
 mod client;
 mod documents;
 mod keys;
+mod kinds;
 mod node;
 mod refusals;
 
@@ -16,6 +17,7 @@ use std::net::SocketAddr;
 use meshwork::doors::http::{Http, HttpConfig};
 use meshwork::setup::{self, SetupOptions};
 use meshwork::{Mesh, Settings, StoreEngine};
+use meshwork_crdt::Merges;
 
 use client::{Reply, Stream};
 
@@ -33,6 +35,11 @@ impl Home {
     }
 
     async fn with(change: impl FnOnce(&mut HttpConfig)) -> Self {
+        Self::knowing(Merges::default(), change).await
+    }
+
+    /// A node that knows kinds of an application's own.
+    async fn knowing(merges: Merges, change: impl FnOnce(&mut HttpConfig)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let member = setup::found(folder.path(), "home", &SetupOptions::default()).unwrap();
         let settings = Settings {
@@ -43,6 +50,7 @@ impl Home {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let mesh = Mesh::builder(folder.path())
             .listen(any)
+            .merges(merges)
             .start()
             .await
             .unwrap();

@@ -6,5 +6,6 @@
 )]
 
 mod faults;
+mod kinds;
 mod life;
 mod members;

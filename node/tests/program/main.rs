@@ -7,6 +7,7 @@
 )]
 
 mod full_disk;
+mod kinds;
 mod namespaces;
 mod site;
 
