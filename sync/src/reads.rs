@@ -428,9 +428,7 @@ impl Replication {
                 Ok(Some(entry)) => pending
                     .versions
                     .iter()
-                    .filter_map(|(node, version)| {
-                        Some((*node, entry.object.delta_since(version)?))
-                    })
+                    .filter_map(|(node, version)| Some((*node, entry.object.delta_since(version)?)))
                     .collect(),
                 // No copy here: what was merged is only what the asker lacked, and repairs that much.
                 Ok(None) | Err(_) => pending

@@ -325,10 +325,11 @@ impl Replication {
 }
 
 /// Bytes that an operation brings along.
-fn op_bytes(op: &Op) -> usize {
-    let inner = match op {
-        Op::Field { op, .. } => op_bytes(op),
-        _ => 0,
-    };
-    op.payload().len() + inner
+fn op_bytes(mut op: &Op) -> usize {
+    let mut bytes = op.payload().len();
+    while let Op::Field { op: inner, .. } = op {
+        op = inner;
+        bytes += op.payload().len();
+    }
+    bytes
 }
