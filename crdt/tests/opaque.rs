@@ -34,9 +34,7 @@ fn ops(kind: Kind) -> BoxedStrategy<Op> {
         Kind::Max => (-2..3_i64).prop_map(Op::Max).boxed(),
         Kind::Min => (-2..3_i64).prop_map(Op::Min).boxed(),
         Kind::GSet => bytes().prop_map(Op::Gather).boxed(),
-        Kind::RwSet => {
-            prop_oneof![bytes().prop_map(Op::Admit), bytes().prop_map(Op::Ban)].boxed()
-        }
+        Kind::RwSet => prop_oneof![bytes().prop_map(Op::Admit), bytes().prop_map(Op::Ban)].boxed(),
         Kind::Fenced => (0..3_u64, bytes())
             .prop_map(|(token, value)| Op::PutFenced { token, value })
             .boxed(),

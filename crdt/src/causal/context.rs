@@ -1,9 +1,9 @@
 //! What a state has seen.
 
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::ops::RangeInclusive;
 
+use crate::causal::few::Few;
 use crate::causal::runs::Runs;
 use crate::wire::{Reader, Writer};
 use crate::{DecodeObject, Dot, Limits, ReplicaId};
@@ -28,7 +28,7 @@ use crate::{DecodeObject, Dot, Limits, ReplicaId};
 /// assert_eq!(context.compare(&CausalContext::new()), Causality::After);
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CausalContext(BTreeMap<ReplicaId, Runs>);
+pub struct CausalContext(Few<ReplicaId, Runs>);
 
 /// How one version stands to another, in the sense of vector clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -47,7 +47,7 @@ impl CausalContext {
     /// The context that has seen nothing.
     #[must_use]
     pub const fn new() -> Self {
-        Self(BTreeMap::new())
+        Self(Few::new())
     }
 
     /// The context of these dots, in any order; `O(n log n)`.
@@ -90,20 +90,26 @@ impl CausalContext {
     pub fn insert_run(&mut self, replica: ReplicaId, run: RangeInclusive<u64>) {
         let first = (*run.start()).max(1);
         if first <= *run.end() {
-            self.0.entry(replica).or_default().insert(first, *run.end());
+            match self.0.get_mut(&replica) {
+                Some(runs) => runs.insert(first, *run.end()),
+                None => self.0.insert(replica, Runs::one(first, *run.end())),
+            }
         }
     }
 
     /// Adds all that `other` has seen.
     pub fn join(&mut self, other: &Self) {
-        for (replica, runs) in &other.0 {
-            self.0.entry(*replica).or_default().join(runs);
+        for (replica, theirs) in other.0.iter() {
+            match self.0.get_mut(replica) {
+                Some(runs) => runs.join(theirs),
+                None => self.0.insert(*replica, theirs.clone()),
+            }
         }
     }
 
     /// Takes out all dots of `other`.
     pub fn subtract(&mut self, other: &Self) {
-        for (replica, holes) in &other.0 {
+        for (replica, holes) in other.0.iter() {
             if let Some(runs) = self.0.get_mut(replica) {
                 runs.subtract(holes);
                 if runs.is_empty() {
@@ -157,7 +163,7 @@ impl CausalContext {
 
     /// The replicas of which anything was seen, in order.
     pub fn replicas(&self) -> impl Iterator<Item = ReplicaId> + '_ {
-        self.0.keys().copied()
+        self.0.iter().map(|(replica, _)| *replica)
     }
 
     /// All runs, by replica and then by counter.
@@ -170,7 +176,7 @@ impl CausalContext {
     /// How many runs there are: what this context costs.
     #[must_use]
     pub fn runs_len(&self) -> usize {
-        self.0.values().map(Runs::len).sum()
+        self.0.iter().map(|(_, runs)| runs.len()).sum()
     }
 
     /// blake3 of the canonical encoding; equal for equal contexts only.
@@ -202,7 +208,7 @@ impl CausalContext {
     /// least that keeps runs apart: no two encodings mean the same.
     pub(crate) fn write(&self, writer: &mut Writer) {
         writer.length(self.0.len());
-        for (replica, runs) in &self.0 {
+        for (replica, runs) in self.0.iter() {
             writer.bytes(&replica.to_bytes());
             writer.length(runs.len());
             let mut least = 1;
@@ -215,7 +221,7 @@ impl CausalContext {
     }
 
     pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeObject> {
-        let mut context = BTreeMap::new();
+        let mut context = Vec::new();
         let mut previous = None;
         for _ in 0..reader.replicas_len()? {
             let replica = ReplicaId::from_bytes(reader.array()?);
@@ -223,9 +229,9 @@ impl CausalContext {
                 return Err(DecodeObject::Unsorted);
             }
             previous = Some(replica);
-            context.insert(replica, Self::read_runs(reader)?);
+            context.push((replica, Self::read_runs(reader)?));
         }
-        Ok(Self(context))
+        Ok(Self(context.into_iter().collect()))
     }
 
     fn read_runs(reader: &mut Reader<'_>) -> Result<Runs, DecodeObject> {

@@ -1,10 +1,9 @@
 //! Live dots that carry a value each.
 
-use alloc::collections::BTreeMap;
-use alloc::collections::btree_map::Entry;
 use core::fmt::Debug;
 use core::ops::RangeInclusive;
 
+use crate::causal::few::Few;
 use crate::wire::{StoreReader, StoreWriter, Wire};
 use crate::{Contexts, DecodeObject, Dot, DotStore, ReplicaId};
 
@@ -12,13 +11,13 @@ use crate::{Contexts, DecodeObject, Dot, DotStore, ReplicaId};
 ///
 /// If a hostile replica gave one dot two values, the greater one wins wherever both meet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DotFun<V>(BTreeMap<Dot, V>);
+pub struct DotFun<V>(Few<Dot, V>);
 
 impl<V> DotFun<V> {
     /// The map of one dot.
     #[must_use]
     pub fn of(dot: Dot, value: V) -> Self {
-        Self([(dot, value)].into())
+        Self(Few::One(dot, value))
     }
 
     /// The value of a live dot.
@@ -40,9 +39,8 @@ impl<V> DotFun<V> {
     ) -> impl Iterator<Item = (Dot, &V)> + '_ {
         // An empty run would make the map panic.
         let last = (*run.end()).max(*run.start());
-        let range = self
-            .0
-            .range(Dot::new(replica, *run.start())..=Dot::new(replica, last));
+        let range = Dot::new(replica, *run.start())..=Dot::new(replica, last);
+        let range = self.0.range(range);
         range
             .map(|(dot, value)| (*dot, value))
             .filter(move |(dot, _)| run.contains(&dot.counter))
@@ -73,7 +71,7 @@ impl<V> DotFun<V> {
 
 impl<V> Default for DotFun<V> {
     fn default() -> Self {
-        Self(BTreeMap::new())
+        Self(Few::new())
     }
 }
 
@@ -81,23 +79,20 @@ impl<V: Clone + Ord + Debug> DotStore for DotFun<V> {
     fn join(&mut self, other: &Self, contexts: &Contexts<'_>) {
         if !contexts.disjoint {
             self.0
-                .retain(|dot, _| other.0.contains_key(dot) || contexts.keeps_mine(*dot));
+                .retain(|dot, _| other.0.get(dot).is_some() || contexts.keeps_mine(*dot));
         }
-        for (dot, theirs) in &other.0 {
-            match self.0.entry(*dot) {
-                Entry::Occupied(mut mine) if mine.get() < theirs => {
-                    mine.insert(theirs.clone());
-                }
-                Entry::Vacant(free) if contexts.takes_theirs(*dot) => {
-                    free.insert(theirs.clone());
-                }
-                Entry::Occupied(_) | Entry::Vacant(_) => {}
+        for (dot, theirs) in other.0.iter() {
+            match self.0.get_mut(dot) {
+                Some(mine) if *mine < *theirs => *mine = theirs.clone(),
+                Some(_) => {}
+                None if contexts.takes_theirs(*dot) => self.0.insert(*dot, theirs.clone()),
+                None => {}
             }
         }
     }
 
     fn visit(&self, visitor: &mut dyn FnMut(Dot)) {
-        self.0.keys().for_each(|dot| visitor(*dot));
+        self.0.iter().for_each(|(dot, _)| visitor(*dot));
     }
 
     fn retain(&mut self, keep: &mut dyn FnMut(Dot) -> bool) {
@@ -117,7 +112,7 @@ impl<V: Clone + Ord + Debug> DotStore for DotFun<V> {
 impl<V: Wire> Wire for DotFun<V> {
     fn write(&self, writer: &mut StoreWriter) {
         writer.writer.length(self.0.len());
-        for (dot, value) in &self.0 {
+        for (dot, value) in self.0.iter() {
             writer.dot(*dot);
             value.write(writer);
         }

@@ -5,6 +5,7 @@ mod dot_fun;
 mod dot_map;
 mod dot_set;
 mod dot_store;
+mod few;
 mod runs;
 mod state;
 mod version_vector;

@@ -6,24 +6,41 @@ use core::ops::RangeInclusive;
 /// A set of counters >= 1, kept as sorted, disjoint, non-adjacent runs `(first, last)`.
 ///
 /// Every operation costs time in proportion to runs, never to counters, since a peer may claim 2^63 of them in one run.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Runs(Vec<(u64, u64)>);
+#[derive(Clone, Debug)]
+pub(crate) enum Runs {
+    /// Most are: it takes no memory beside itself.
+    One((u64, u64)),
+    /// None, several, or one that is left of several.
+    Many(Vec<(u64, u64)>),
+}
 
 impl Runs {
+    /// The set `first..=last`; the caller made sure that `1 <= first <= last`.
+    pub(crate) const fn one(first: u64, last: u64) -> Self {
+        Self::One((first, last))
+    }
+
+    fn as_slice(&self) -> &[(u64, u64)] {
+        match self {
+            Self::One(run) => core::slice::from_ref(run),
+            Self::Many(runs) => runs,
+        }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.len() == 0
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.as_slice().len()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = RangeInclusive<u64>> + '_ {
-        self.0.iter().map(|&(first, last)| first..=last)
+        self.as_slice().iter().map(|&(first, last)| first..=last)
     }
 
     pub(crate) fn max(&self) -> u64 {
-        self.0.last().map_or(0, |run| run.1)
+        self.as_slice().last().map_or(0, |run| run.1)
     }
 
     pub(crate) fn contains(&self, counter: u64) -> bool {
@@ -32,21 +49,22 @@ impl Runs {
 
     /// Whether any counter of `first..=last` is in the set.
     pub(crate) fn overlaps(&self, first: u64, last: u64) -> bool {
-        let at = self.0.partition_point(|run| run.1 < first);
-        self.0.get(at).is_some_and(|run| run.0 <= last)
+        let runs = self.as_slice();
+        let at = runs.partition_point(|run| run.1 < first);
+        runs.get(at).is_some_and(|run| run.0 <= last)
     }
 
     /// Whether all of `first..=last` is in the set.
     fn covers(&self, first: u64, last: u64) -> bool {
-        let at = self.0.partition_point(|run| run.1 < first);
-        self.0
-            .get(at)
+        let runs = self.as_slice();
+        let at = runs.partition_point(|run| run.1 < first);
+        runs.get(at)
             .is_some_and(|run| run.0 <= first && last <= run.1)
     }
 
     pub(crate) fn is_superset(&self, other: &Self) -> bool {
         other
-            .0
+            .as_slice()
             .iter()
             .all(|&(first, last)| self.covers(first, last))
     }
@@ -57,46 +75,52 @@ impl Runs {
         } else {
             (other, self)
         };
-        !few.0
+        !few.as_slice()
             .iter()
             .any(|&(first, last)| many.overlaps(first, last))
     }
 
     /// Adds `first..=last`; the caller made sure that `1 <= first <= last`.
     pub(crate) fn insert(&mut self, first: u64, last: u64) {
-        // The runs that touch or overlap the new one melt into it.
-        let from = self
-            .0
-            .partition_point(|run| run.1.saturating_add(1) < first);
-        let to = self
-            .0
-            .partition_point(|run| run.0 <= last.saturating_add(1))
-            .max(from);
-        let melted = self.0.get(from..to).unwrap_or_default();
-        let first = melted.first().map_or(first, |run| run.0.min(first));
-        let last = melted.last().map_or(last, |run| run.1.max(last));
-        self.0.splice(from..to, [(first, last)]);
+        match self {
+            Self::One(run)
+                if run.0 <= last.saturating_add(1) && first <= run.1.saturating_add(1) =>
+            {
+                *run = (run.0.min(first), run.1.max(last));
+            }
+            Self::One(run) => {
+                let (one, other) = (*run, (first, last));
+                *self = Self::Many(alloc::vec![one.min(other), one.max(other)]);
+            }
+            Self::Many(runs) if runs.is_empty() => *self = Self::one(first, last),
+            Self::Many(runs) => insert(runs, first, last),
+        }
     }
 
     pub(crate) fn join(&mut self, other: &Self) {
-        if let [(first, last)] = *other.0 {
+        if let [(first, last)] = *other.as_slice() {
             return self.insert(first, last);
         }
-        let mut all: Vec<_> = self.0.iter().chain(&other.0).copied().collect();
-        all.sort_unstable();
-        self.0.clear();
+        let mut all = [self.as_slice(), other.as_slice()].concat();
+        // Two sorted parts: this sort finds them.
+        all.sort();
+        let mut joined: Vec<(u64, u64)> = Vec::with_capacity(all.len());
         for (first, last) in all {
-            match self.0.last_mut() {
+            match joined.last_mut() {
                 Some(run) if first <= run.1.saturating_add(1) => run.1 = run.1.max(last),
-                Some(_) | None => self.0.push((first, last)),
+                Some(_) | None => joined.push((first, last)),
             }
         }
+        *self = Self::Many(joined);
     }
 
     pub(crate) fn subtract(&mut self, other: &Self) {
-        let mut kept = Vec::with_capacity(self.0.len());
-        let mut holes = other.0.iter().copied().peekable();
-        for &(mut first, last) in &self.0 {
+        if self.is_disjoint(other) {
+            return;
+        }
+        let mut kept = Vec::new();
+        let mut holes = other.as_slice().iter().copied().peekable();
+        for &(mut first, last) in self.as_slice() {
             while holes.next_if(|hole| hole.1 < first).is_some() {}
             // A hole that ends beyond this run may also cut the next one, so it stays.
             loop {
@@ -118,6 +142,32 @@ impl Runs {
                 }
             }
         }
-        self.0 = kept;
+        *self = Self::Many(kept);
     }
+}
+
+impl Default for Runs {
+    fn default() -> Self {
+        Self::Many(Vec::new())
+    }
+}
+
+impl PartialEq for Runs {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_slice() == other.as_slice()
+    }
+}
+
+impl Eq for Runs {}
+
+fn insert(runs: &mut Vec<(u64, u64)>, first: u64, last: u64) {
+    // The runs that touch or overlap the new one melt into it.
+    let from = runs.partition_point(|run| run.1.saturating_add(1) < first);
+    let to = runs
+        .partition_point(|run| run.0 <= last.saturating_add(1))
+        .max(from);
+    let melted = runs.get(from..to).unwrap_or_default();
+    let first = melted.first().map_or(first, |run| run.0.min(first));
+    let last = melted.last().map_or(last, |run| run.1.max(last));
+    runs.splice(from..to, [(first, last)]);
 }

@@ -1,0 +1,189 @@
+//! A map that is mostly of one entry.
+
+use alloc::collections::{BTreeMap, btree_map};
+use core::fmt;
+use core::ops::RangeInclusive;
+
+/// A sorted map that takes no memory beside itself for one entry.
+///
+/// Most stores have one live dot and most deltas one replica. A tree takes memory for eleven entries as soon as it has one, and
+/// taking that and giving it back was most of what a write to a counter cost.
+#[derive(Clone)]
+pub(crate) enum Few<K, V> {
+    One(K, V),
+    /// None or several; one that others were removed from stays here, so compare content only.
+    Many(BTreeMap<K, V>),
+}
+
+impl<K: Ord, V> Few<K, V> {
+    pub(crate) const fn new() -> Self {
+        Self::Many(BTreeMap::new())
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::One(..) => 1,
+            Self::Many(map) => map.len(),
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(crate) fn get(&self, key: &K) -> Option<&V> {
+        match self {
+            Self::One(only, value) => (only == key).then_some(value),
+            Self::Many(map) => map.get(key),
+        }
+    }
+
+    pub(crate) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+        match self {
+            Self::One(only, value) => (only == key).then_some(value),
+            Self::Many(map) => map.get_mut(key),
+        }
+    }
+
+    /// By key.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> + '_ {
+        let (one, many) = match self {
+            Self::One(key, value) => (Some((key, value)), btree_map::Iter::default()),
+            Self::Many(map) => (None, map.iter()),
+        };
+        one.into_iter().chain(many)
+    }
+
+    /// The entries of a range that is not empty.
+    pub(crate) fn range(&self, range: RangeInclusive<K>) -> impl Iterator<Item = (&K, &V)> + '_ {
+        let (one, many) = match self {
+            Self::One(key, value) => {
+                let within = range.contains(key).then_some((key, value));
+                (within, btree_map::Range::default())
+            }
+            Self::Many(map) => (None, map.range(range)),
+        };
+        one.into_iter().chain(many)
+    }
+
+    pub(crate) fn insert(&mut self, key: K, value: V) {
+        match self {
+            Self::One(only, old) if *only == key => *old = value,
+            Self::One(..) => {
+                self.spread().insert(key, value);
+            }
+            Self::Many(map) if map.is_empty() => *self = Self::One(key, value),
+            Self::Many(map) => {
+                map.insert(key, value);
+            }
+        }
+    }
+
+    pub(crate) fn remove(&mut self, key: &K) {
+        match self {
+            Self::One(only, _) if only == key => *self = Self::new(),
+            Self::One(..) => {}
+            Self::Many(map) => {
+                map.remove(key);
+            }
+        }
+    }
+
+    pub(crate) fn retain(&mut self, mut keep: impl FnMut(&K, &V) -> bool) {
+        match self {
+            Self::One(key, value) => {
+                if !keep(key, value) {
+                    *self = Self::new();
+                }
+            }
+            Self::Many(map) => map.retain(|key, value| keep(key, value)),
+        }
+    }
+
+    /// The map in which there is room for more.
+    fn spread(&mut self) -> &mut BTreeMap<K, V> {
+        if let Self::One(..) = self
+            && let Self::One(key, value) = core::mem::take(self)
+        {
+            *self = Self::Many(BTreeMap::from([(key, value)]));
+        }
+        match self {
+            Self::Many(map) => map,
+            Self::One(..) => unreachable!("it has just been spread"),
+        }
+    }
+}
+
+impl<K: Ord, V> Default for Few<K, V> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<K: Ord, V> FromIterator<(K, V)> for Few<K, V> {
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(entries: I) -> Self {
+        let mut entries = entries.into_iter();
+        let Some((key, value)) = entries.next() else {
+            return Self::new();
+        };
+        match entries.next() {
+            None => Self::One(key, value),
+            Some(second) => Self::Many([(key, value), second].into_iter().chain(entries).collect()),
+        }
+    }
+}
+
+impl<K: Ord, V: PartialEq> PartialEq for Few<K, V> {
+    fn eq(&self, other: &Self) -> bool {
+        self.len() == other.len() && self.iter().eq(other.iter())
+    }
+}
+
+impl<K: Ord, V: Eq> Eq for Few<K, V> {}
+
+impl<K: Ord + fmt::Debug, V: fmt::Debug> fmt::Debug for Few<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn few_is_a_map(
+            first: Vec<(u8, u8)>,
+            steps in prop::collection::vec((0_u8..3, 0_u8..4, any::<u8>()), 0..20),
+        ) {
+            let mut few: Few<u8, u8> = first.iter().copied().collect();
+            let mut map: BTreeMap<u8, u8> = first.iter().copied().collect();
+            for (what, key, value) in steps {
+                match what {
+                    0 => {
+                        few.insert(key, value);
+                        map.insert(key, value);
+                    }
+                    1 => {
+                        few.remove(&key);
+                        map.remove(&key);
+                    }
+                    _ => {
+                        few.retain(|k, v| *k != key || *v > value);
+                        map.retain(|k, v| *k != key || *v > value);
+                    }
+                }
+                prop_assert!(few.iter().eq(map.iter()));
+                prop_assert_eq!(few.get(&key), map.get(&key));
+                prop_assert_eq!(few.get_mut(&key), map.get_mut(&key));
+                prop_assert!(few.range(1..=key.max(1)).eq(map.range(1..=key.max(1))));
+                prop_assert_eq!(&few, &map.iter().map(|(k, v)| (*k, *v)).collect());
+            }
+        }
+    }
+}
