@@ -144,6 +144,19 @@ impl CausalContext {
         })
     }
 
+    /// How many dots were seen by both; stays at `u64::MAX` when it would pass it.
+    pub(crate) fn common_len(&self, other: &Self) -> u64 {
+        let (few, many) = if self.0.len() < other.0.len() {
+            (self, other)
+        } else {
+            (other, self)
+        };
+        let common = few.0.iter().filter_map(|(replica, runs)| {
+            many.0.get(replica).map(|theirs| runs.common_len(theirs))
+        });
+        common.fold(0, u64::saturating_add)
+    }
+
     /// How this version stands to `other`.
     #[must_use]
     pub fn compare(&self, other: &Self) -> Causality {

@@ -77,9 +77,14 @@ impl<V> Default for DotFun<V> {
 
 impl<V: Clone + Ord + Debug> DotStore for DotFun<V> {
     fn join(&mut self, other: &Self, contexts: &Contexts<'_>) {
-        if !contexts.disjoint {
-            self.0
-                .retain(|dot, _| other.0.get(dot).is_some() || contexts.keeps_mine(*dot));
+        if !contexts.all_met() {
+            self.0.retain(|dot, _| match other.0.get(dot) {
+                Some(_) => {
+                    contexts.meet_both();
+                    true
+                }
+                None => contexts.meet_mine(*dot),
+            });
         }
         for (dot, theirs) in other.0.iter() {
             match self.0.get_mut(dot) {

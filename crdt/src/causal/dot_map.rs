@@ -1,7 +1,7 @@
 //! Keys with a dot store each.
 
 use alloc::collections::BTreeMap;
-use alloc::collections::btree_map::Entry;
+use alloc::vec::Vec;
 use core::fmt::Debug;
 
 use crate::kinds::Leaf;
@@ -62,31 +62,89 @@ impl<K, S> Default for DotMap<K, S> {
     }
 }
 
-impl<K: Clone + Ord + Debug, S: DotStore> DotStore for DotMap<K, S> {
-    fn join(&mut self, other: &Self, contexts: &Contexts<'_>) {
-        if !contexts.disjoint {
-            self.0.retain(|key, store| {
-                if !other.0.contains_key(key) {
-                    store.retain(&mut |dot| contexts.keeps_mine(dot));
-                }
-                !store.is_empty()
-            });
-        }
+impl<K: Clone + Ord + Debug, S: DotStore> DotMap<K, S> {
+    /// Joins all of `other`, which has few keys; what is under other keys stays.
+    fn join_each(&mut self, other: &Self, contexts: &Contexts<'_>) {
         for (key, theirs) in &other.0 {
-            match self.0.entry(key.clone()) {
-                Entry::Occupied(mut mine) => {
-                    mine.get_mut().join(theirs, contexts);
-                    if mine.get().is_empty() {
-                        mine.remove();
+            match self.0.get_mut(key) {
+                Some(mine) => {
+                    mine.join(theirs, contexts);
+                    if mine.is_empty() {
+                        self.0.remove(key);
                     }
                 }
-                Entry::Vacant(free) => {
-                    let taken = theirs.kept(&mut |dot| contexts.takes_theirs(dot));
-                    if !taken.is_empty() {
-                        free.insert(taken);
-                    }
+                None => self.0.extend(taken(key, theirs, contexts)),
+            }
+        }
+    }
+
+    /// Drops what `other` knows of and has not, under the keys that it has not.
+    fn drop_removed(&mut self, other: &Self, contexts: &Contexts<'_>) {
+        let mut gone = Vec::new();
+        for (key, mine) in &mut self.0 {
+            if contexts.all_met() {
+                break;
+            }
+            if !other.0.contains_key(key) {
+                mine.retain(&mut |dot| contexts.meet_mine(dot));
+                gone.extend(mine.is_empty().then(|| key.clone()));
+            }
+        }
+        self.remove_all(&gone);
+    }
+
+    /// Joins two maps of about one size: goes through both at once, in the order of their keys.
+    fn join_in_step(&mut self, other: &Self, contexts: &Contexts<'_>) {
+        let mut theirs = other.0.iter().peekable();
+        let (mut gone, mut new) = (Vec::new(), Vec::new());
+        for (key, mine) in &mut self.0 {
+            let mut same = None;
+            while let Some((their_key, store)) = theirs.next_if(|(their_key, _)| *their_key <= key)
+            {
+                if their_key == key {
+                    same = Some(store);
+                } else {
+                    new.extend(taken(their_key, store, contexts));
                 }
             }
+            match same {
+                Some(store) => mine.join(store, contexts),
+                None if contexts.all_met() => {}
+                None => mine.retain(&mut |dot| contexts.meet_mine(dot)),
+            }
+            gone.extend(mine.is_empty().then(|| key.clone()));
+        }
+        new.extend(theirs.filter_map(|(key, store)| taken(key, store, contexts)));
+        self.remove_all(&gone);
+        // Builds the tree anew, where that is cheaper than to insert one by one.
+        if new.len() > self.len() / 8 {
+            self.0.append(&mut new.into_iter().collect());
+        } else {
+            self.0.extend(new);
+        }
+    }
+
+    fn remove_all(&mut self, keys: &[K]) {
+        for key in keys {
+            self.0.remove(key);
+        }
+    }
+}
+
+/// What is live of an entry that is only there.
+fn taken<K: Clone, S: DotStore>(key: &K, theirs: &S, contexts: &Contexts<'_>) -> Option<(K, S)> {
+    let taken = theirs.kept(&mut |dot| contexts.takes_theirs(dot));
+    (!taken.is_empty()).then(|| (key.clone(), taken))
+}
+
+impl<K: Clone + Ord + Debug, S: DotStore> DotStore for DotMap<K, S> {
+    fn join(&mut self, other: &Self, contexts: &Contexts<'_>) {
+        // Looking up a key costs more than going past one.
+        if other.len() > self.len() / 8 {
+            self.join_in_step(other, contexts);
+        } else {
+            self.join_each(other, contexts);
+            self.drop_removed(other, contexts);
         }
     }
 

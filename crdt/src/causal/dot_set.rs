@@ -23,9 +23,20 @@ impl DotSet {
 
 impl DotStore for DotSet {
     fn join(&mut self, other: &Self, contexts: &Contexts<'_>) {
-        if !contexts.disjoint {
-            self.0
-                .retain(|dot, ()| other.0.get(dot).is_some() || contexts.keeps_mine(*dot));
+        if let (Few::One(mine, ()), Few::One(theirs, ())) = (&self.0, &other.0)
+            && mine == theirs
+        {
+            // Almost all elements of two sets that meet.
+            return contexts.meet_both();
+        }
+        if !contexts.all_met() {
+            self.0.retain(|dot, ()| match other.0.get(dot) {
+                Some(()) => {
+                    contexts.meet_both();
+                    true
+                }
+                None => contexts.meet_mine(*dot),
+            });
         }
         for dot in other.iter().filter(|dot| contexts.takes_theirs(*dot)) {
             self.0.insert(dot, ());

@@ -1,5 +1,6 @@
 //! What all dot stores can do.
 
+use core::cell::Cell;
 use core::fmt::Debug;
 
 use crate::{CausalContext, Dot};
@@ -19,7 +20,7 @@ pub trait DotStore: Clone + PartialEq + Debug {
     /// Shows every live dot, in no promised order.
     fn visit(&self, visitor: &mut dyn FnMut(Dot));
 
-    /// Drops every live dot for which `keep` says no, and whatever is then empty.
+    /// Drops every live dot for which `keep` says no, and whatever is then empty. Asks once for each live dot.
     fn retain(&mut self, keep: &mut dyn FnMut(Dot) -> bool);
 
     /// A copy with only the live dots for which `keep` says yes. Asks once for each live dot; copies only what is kept.
@@ -38,19 +39,24 @@ pub struct Contexts<'a> {
     /// Neither knows anything of the other: nothing can be removed, and only what they bring need be looked at.
     /// That makes a join with a small delta cheap, however large the state.
     pub(crate) disjoint: bool,
+    /// How many dots at the most are live here, known there, and not yet met. When all are met, nothing else here can be removed:
+    /// a dot is live in one place only. So a delta that replaces what was at its own place is as cheap as one that replaces nothing.
+    unmet: Cell<u64>,
 }
 
 impl<'a> Contexts<'a> {
     /// For each side what it has seen, and what it knows to be removed without having seen it.
     #[must_use]
     pub fn new(mine: [&'a CausalContext; 2], theirs: [&'a CausalContext; 2]) -> Self {
-        let disjoint = mine
-            .iter()
-            .all(|mine| theirs.iter().all(|theirs| mine.is_disjoint(theirs)));
+        let [seen, removed] = mine;
+        // What is live was seen.
+        let unmet = theirs.map(|theirs| seen.common_len(theirs));
+        let unmet = unmet.into_iter().fold(0, u64::saturating_add);
         Self {
             mine,
             theirs,
-            disjoint,
+            disjoint: unmet == 0 && theirs.iter().all(|theirs| removed.is_disjoint(theirs)),
+            unmet: Cell::new(unmet),
         }
     }
 
@@ -64,5 +70,24 @@ impl<'a> Contexts<'a> {
     #[must_use]
     pub fn takes_theirs(&self, dot: Dot) -> bool {
         self.disjoint || !self.mine.iter().any(|context| context.contains(dot))
+    }
+
+    /// [`Contexts::keeps_mine`], to be asked once for each dot that is live only here.
+    pub(crate) fn meet_mine(&self, dot: Dot) -> bool {
+        let keeps = self.keeps_mine(dot);
+        if !keeps {
+            self.meet_both();
+        }
+        keeps
+    }
+
+    /// Notes that a dot is live on both sides; to be called once for each.
+    pub(crate) fn meet_both(&self) {
+        self.unmet.set(self.unmet.get().saturating_sub(1));
+    }
+
+    /// Whether nothing that was not met can be removed.
+    pub(crate) fn all_met(&self) -> bool {
+        self.unmet.get() == 0
     }
 }

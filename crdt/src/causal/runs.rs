@@ -80,6 +80,23 @@ impl Runs {
             .any(|&(first, last)| many.overlaps(first, last))
     }
 
+    /// How many counters are in both; stays at `u64::MAX` when it would pass it.
+    pub(crate) fn common_len(&self, other: &Self) -> u64 {
+        let (few, many) = if self.len() < other.len() {
+            (self, other)
+        } else {
+            (other, self)
+        };
+        let common = few.as_slice().iter().flat_map(|&(first, last)| {
+            let many = many.as_slice();
+            let from = many.partition_point(|run| run.1 < first);
+            let within = many.iter().skip(from).take_while(move |run| run.0 <= last);
+            // Counters start at 1, so a run of all of them is counted right.
+            within.map(move |run| run.1.min(last) - run.0.max(first) + 1)
+        });
+        common.fold(0, u64::saturating_add)
+    }
+
     /// Adds `first..=last`; the caller made sure that `1 <= first <= last`.
     pub(crate) fn insert(&mut self, first: u64, last: u64) {
         match self {
