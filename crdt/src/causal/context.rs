@@ -53,20 +53,30 @@ impl CausalContext {
     /// The context of these dots, in any order; `O(n log n)`.
     pub fn from_dots(dots: impl IntoIterator<Item = Dot>) -> Self {
         let mut dots: Vec<Dot> = dots.into_iter().collect();
-        dots.sort_unstable();
+        if dots.len() > 1 {
+            dots.sort_unstable();
+        }
         let mut context = Self::new();
-        dots.into_iter().for_each(|dot| context.insert(dot));
+        let follows =
+            |a: &Dot, b: &Dot| a.replica == b.replica && b.counter <= a.counter.saturating_add(1);
+        for run in dots.chunk_by(follows) {
+            if let (Some(first), Some(last)) = (run.first(), run.last()) {
+                context.insert_run(first.replica, first.counter..=last.counter);
+            }
+        }
         context
     }
 
     /// Whether nothing was seen.
     #[must_use]
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// Whether `dot` was seen.
     #[must_use]
+    #[inline]
     pub fn contains(&self, dot: Dot) -> bool {
         self.0
             .get(&dot.replica)
@@ -82,11 +92,13 @@ impl CausalContext {
     }
 
     /// Adds one dot; counter 0 is no dot and adds nothing.
+    #[inline]
     pub fn insert(&mut self, dot: Dot) {
         self.insert_run(dot.replica, dot.counter..=dot.counter);
     }
 
     /// Adds a run of dots of one replica. An empty run adds nothing, and a run from 0 starts at 1.
+    #[inline]
     pub fn insert_run(&mut self, replica: ReplicaId, run: RangeInclusive<u64>) {
         let first = (*run.start()).max(1);
         if first <= *run.end() {
@@ -98,6 +110,7 @@ impl CausalContext {
     }
 
     /// Adds all that `other` has seen.
+    #[inline]
     pub fn join(&mut self, other: &Self) {
         for (replica, theirs) in other.0.iter() {
             match self.0.get_mut(replica) {
@@ -108,6 +121,7 @@ impl CausalContext {
     }
 
     /// Takes out all dots of `other`.
+    #[inline]
     pub fn subtract(&mut self, other: &Self) {
         for (replica, holes) in other.0.iter() {
             if let Some(runs) = self.0.get_mut(replica) {
@@ -121,6 +135,7 @@ impl CausalContext {
 
     /// Whether all that `other` has seen was seen here too.
     #[must_use]
+    #[inline]
     pub fn is_superset(&self, other: &Self) -> bool {
         other.0.iter().all(|(replica, theirs)| {
             self.0
@@ -131,6 +146,7 @@ impl CausalContext {
 
     /// Whether no dot was seen by both.
     #[must_use]
+    #[inline]
     pub fn is_disjoint(&self, other: &Self) -> bool {
         let (few, many) = if self.0.len() < other.0.len() {
             (self, other)
@@ -145,6 +161,7 @@ impl CausalContext {
     }
 
     /// How many dots were seen by both; stays at `u64::MAX` when it would pass it.
+    #[inline]
     pub(crate) fn common_len(&self, other: &Self) -> u64 {
         let (few, many) = if self.0.len() < other.0.len() {
             (self, other)

@@ -38,12 +38,13 @@ impl<V> DotFun<V> {
         run: RangeInclusive<u64>,
     ) -> impl Iterator<Item = (Dot, &V)> + '_ {
         // An empty run would make the map panic.
-        let last = (*run.end()).max(*run.start());
+        let (last, max) = match run.is_empty() {
+            true => (*run.start(), 0),
+            false => (*run.end(), usize::MAX),
+        };
         let range = Dot::new(replica, *run.start())..=Dot::new(replica, last);
-        let range = self.0.range(range);
-        range
-            .map(|(dot, value)| (*dot, value))
-            .filter(move |(dot, _)| run.contains(&dot.counter))
+        let range = self.0.range(range).take(max);
+        range.map(|(dot, value)| (*dot, value))
     }
 
     /// The part with the live dots of one replica; found without looking at others.

@@ -48,31 +48,36 @@ impl<'a> Contexts<'a> {
     /// For each side what it has seen, and what it knows to be removed without having seen it.
     #[must_use]
     pub fn new(mine: [&'a CausalContext; 2], theirs: [&'a CausalContext; 2]) -> Self {
-        let [seen, removed] = mine;
+        let ([seen, removed], [their_seen, their_removed]) = (mine, theirs);
         // What is live was seen.
-        let unmet = theirs.map(|theirs| seen.common_len(theirs));
-        let unmet = unmet.into_iter().fold(0, u64::saturating_add);
+        let unmet = seen.common_len(their_seen);
+        let unmet = unmet.saturating_add(seen.common_len(their_removed));
         Self {
             mine,
             theirs,
-            disjoint: unmet == 0 && theirs.iter().all(|theirs| removed.is_disjoint(theirs)),
+            disjoint: unmet == 0
+                && removed.is_disjoint(their_seen)
+                && removed.is_disjoint(their_removed),
             unmet: Cell::new(unmet),
         }
     }
 
     /// Whether a dot that is live only here stays live.
     #[must_use]
+    #[inline]
     pub fn keeps_mine(&self, dot: Dot) -> bool {
         self.disjoint || !self.theirs.iter().any(|context| context.contains(dot))
     }
 
     /// Whether a dot that is live only there becomes live here.
     #[must_use]
+    #[inline]
     pub fn takes_theirs(&self, dot: Dot) -> bool {
         self.disjoint || !self.mine.iter().any(|context| context.contains(dot))
     }
 
     /// [`Contexts::keeps_mine`], to be asked once for each dot that is live only here.
+    #[inline]
     pub(crate) fn meet_mine(&self, dot: Dot) -> bool {
         let keeps = self.keeps_mine(dot);
         if !keeps {
@@ -82,11 +87,13 @@ impl<'a> Contexts<'a> {
     }
 
     /// Notes that a dot is live on both sides; to be called once for each.
+    #[inline]
     pub(crate) fn meet_both(&self) {
         self.unmet.set(self.unmet.get().saturating_sub(1));
     }
 
     /// Whether nothing that was not met can be removed.
+    #[inline]
     pub(crate) fn all_met(&self) -> bool {
         self.unmet.get() == 0
     }

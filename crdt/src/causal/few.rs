@@ -1,6 +1,6 @@
 //! A map that is mostly of one entry.
 
-use alloc::collections::{BTreeMap, btree_map};
+use alloc::collections::BTreeMap;
 use core::fmt;
 use core::ops::RangeInclusive;
 
@@ -10,106 +10,136 @@ use core::ops::RangeInclusive;
 /// taking that and giving it back was most of what a write to a counter cost.
 #[derive(Clone)]
 pub(crate) enum Few<K, V> {
+    None,
     One(K, V),
-    /// None or several; one that others were removed from stays here, so compare content only.
+    /// Several, or what is left of several: only the content counts.
     Many(BTreeMap<K, V>),
 }
 
 impl<K: Ord, V> Few<K, V> {
+    #[inline]
     pub(crate) const fn new() -> Self {
-        Self::Many(BTreeMap::new())
+        Self::None
     }
 
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         match self {
+            Self::None => 0,
             Self::One(..) => 1,
             Self::Many(map) => map.len(),
         }
     }
 
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
+    #[inline]
     pub(crate) fn get(&self, key: &K) -> Option<&V> {
         match self {
+            Self::None => None,
             Self::One(only, value) => (only == key).then_some(value),
             Self::Many(map) => map.get(key),
         }
     }
 
+    #[inline]
     pub(crate) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
         match self {
+            Self::None => None,
             Self::One(only, value) => (only == key).then_some(value),
             Self::Many(map) => map.get_mut(key),
         }
     }
 
     /// By key.
+    #[inline]
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> + '_ {
-        let (one, many) = match self {
-            Self::One(key, value) => (Some((key, value)), btree_map::Iter::default()),
-            Self::Many(map) => (None, map.iter()),
-        };
-        one.into_iter().chain(many)
+        match self {
+            Self::None => Entries::One(None),
+            Self::One(key, value) => Entries::One(Some((key, value))),
+            Self::Many(map) => Entries::Many(map.iter()),
+        }
     }
 
     /// The entries of a range that is not empty.
+    #[inline]
     pub(crate) fn range(&self, range: RangeInclusive<K>) -> impl Iterator<Item = (&K, &V)> + '_ {
-        let (one, many) = match self {
-            Self::One(key, value) => {
-                let within = range.contains(key).then_some((key, value));
-                (within, btree_map::Range::default())
-            }
-            Self::Many(map) => (None, map.range(range)),
-        };
-        one.into_iter().chain(many)
+        match self {
+            Self::None => Entries::One(None),
+            Self::One(key, value) => Entries::One(range.contains(key).then_some((key, value))),
+            Self::Many(map) => Entries::Many(map.range(range)),
+        }
     }
 
+    #[inline]
     pub(crate) fn insert(&mut self, key: K, value: V) {
         match self {
+            Self::None => *self = Self::One(key, value),
             Self::One(only, old) if *only == key => *old = value,
-            Self::One(..) => {
-                self.spread().insert(key, value);
-            }
-            Self::Many(map) if map.is_empty() => *self = Self::One(key, value),
             Self::Many(map) => {
                 map.insert(key, value);
+            }
+            Self::One(..) => {
+                if let Self::One(only, old) = core::mem::take(self) {
+                    *self = Self::Many([(only, old), (key, value)].into());
+                }
             }
         }
     }
 
+    #[inline]
     pub(crate) fn remove(&mut self, key: &K) {
         match self {
-            Self::One(only, _) if only == key => *self = Self::new(),
-            Self::One(..) => {}
+            Self::One(only, _) if only == key => *self = Self::None,
+            Self::None | Self::One(..) => {}
             Self::Many(map) => {
                 map.remove(key);
             }
         }
     }
 
+    #[inline]
     pub(crate) fn retain(&mut self, mut keep: impl FnMut(&K, &V) -> bool) {
         match self {
+            Self::None => {}
             Self::One(key, value) => {
                 if !keep(key, value) {
-                    *self = Self::new();
+                    *self = Self::None;
                 }
             }
             Self::Many(map) => map.retain(|key, value| keep(key, value)),
         }
     }
+}
 
-    /// The map in which there is room for more.
-    fn spread(&mut self) -> &mut BTreeMap<K, V> {
-        if let Self::One(..) = self
-            && let Self::One(key, value) = core::mem::take(self)
-        {
-            *self = Self::Many(BTreeMap::from([(key, value)]));
-        }
+/// Entries of either form. Chained iterators would ask both at each step.
+enum Entries<T, M> {
+    One(Option<T>),
+    Many(M),
+}
+
+impl<T, M: Iterator<Item = T>> Iterator for Entries<T, M> {
+    type Item = T;
+
+    #[inline]
+    fn next(&mut self) -> Option<T> {
         match self {
-            Self::Many(map) => map,
-            Self::One(..) => unreachable!("it has just been spread"),
+            Self::One(entry) => entry.take(),
+            Self::Many(entries) => entries.next(),
+        }
+    }
+
+    #[inline]
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        match self {
+            Self::One(entry) => {
+                let len = usize::from(entry.is_some());
+                (len, Some(len))
+            }
+            Self::Many(entries) => entries.size_hint(),
         }
     }
 }
@@ -121,6 +151,7 @@ impl<K: Ord, V> Default for Few<K, V> {
 }
 
 impl<K: Ord, V> FromIterator<(K, V)> for Few<K, V> {
+    #[inline]
     fn from_iter<I: IntoIterator<Item = (K, V)>>(entries: I) -> Self {
         let mut entries = entries.into_iter();
         let Some((key, value)) = entries.next() else {

@@ -16,10 +16,12 @@ pub(crate) enum Runs {
 
 impl Runs {
     /// The set `first..=last`; the caller made sure that `1 <= first <= last`.
+    #[inline]
     pub(crate) const fn one(first: u64, last: u64) -> Self {
         Self::One((first, last))
     }
 
+    #[inline]
     fn as_slice(&self) -> &[(u64, u64)] {
         match self {
             Self::One(run) => core::slice::from_ref(run),
@@ -27,10 +29,12 @@ impl Runs {
         }
     }
 
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         self.as_slice().len()
     }
@@ -43,11 +47,13 @@ impl Runs {
         self.as_slice().last().map_or(0, |run| run.1)
     }
 
+    #[inline]
     pub(crate) fn contains(&self, counter: u64) -> bool {
         self.overlaps(counter, counter)
     }
 
     /// Whether any counter of `first..=last` is in the set.
+    #[inline]
     pub(crate) fn overlaps(&self, first: u64, last: u64) -> bool {
         let runs = self.as_slice();
         let at = runs.partition_point(|run| run.1 < first);
@@ -55,6 +61,7 @@ impl Runs {
     }
 
     /// Whether all of `first..=last` is in the set.
+    #[inline]
     fn covers(&self, first: u64, last: u64) -> bool {
         let runs = self.as_slice();
         let at = runs.partition_point(|run| run.1 < first);
@@ -62,6 +69,7 @@ impl Runs {
             .is_some_and(|run| run.0 <= first && last <= run.1)
     }
 
+    #[inline]
     pub(crate) fn is_superset(&self, other: &Self) -> bool {
         other
             .as_slice()
@@ -69,6 +77,7 @@ impl Runs {
             .all(|&(first, last)| self.covers(first, last))
     }
 
+    #[inline]
     pub(crate) fn is_disjoint(&self, other: &Self) -> bool {
         let (few, many) = if self.len() < other.len() {
             (self, other)
@@ -81,23 +90,29 @@ impl Runs {
     }
 
     /// How many counters are in both; stays at `u64::MAX` when it would pass it.
+    #[inline]
     pub(crate) fn common_len(&self, other: &Self) -> u64 {
+        if let (Self::One(mine), Self::One(theirs)) = (self, other) {
+            return common(*mine, *theirs);
+        }
         let (few, many) = if self.len() < other.len() {
             (self, other)
         } else {
             (other, self)
         };
-        let common = few.as_slice().iter().flat_map(|&(first, last)| {
-            let many = many.as_slice();
-            let from = many.partition_point(|run| run.1 < first);
-            let within = many.iter().skip(from).take_while(move |run| run.0 <= last);
-            // Counters start at 1, so a run of all of them is counted right.
-            within.map(move |run| run.1.min(last) - run.0.max(first) + 1)
-        });
-        common.fold(0, u64::saturating_add)
+        let mut all = 0_u64;
+        for &run in few.as_slice() {
+            let from = many.as_slice().partition_point(|other| other.1 < run.0);
+            let others = many.as_slice().get(from..).unwrap_or_default();
+            for other in others.iter().take_while(|other| other.0 <= run.1) {
+                all = all.saturating_add(common(run, *other));
+            }
+        }
+        all
     }
 
     /// Adds `first..=last`; the caller made sure that `1 <= first <= last`.
+    #[inline]
     pub(crate) fn insert(&mut self, first: u64, last: u64) {
         match self {
             Self::One(run)
@@ -114,6 +129,7 @@ impl Runs {
         }
     }
 
+    #[inline]
     pub(crate) fn join(&mut self, other: &Self) {
         if let [(first, last)] = *other.as_slice() {
             return self.insert(first, last);
@@ -133,6 +149,10 @@ impl Runs {
 
     pub(crate) fn subtract(&mut self, other: &Self) {
         if self.is_disjoint(other) {
+            return;
+        }
+        if other.is_superset(self) {
+            *self = Self::default();
             return;
         }
         let mut kept = Vec::new();
@@ -176,6 +196,12 @@ impl PartialEq for Runs {
 }
 
 impl Eq for Runs {}
+
+/// How many counters are in both runs. They start at 1, so that a run of all of them can be counted.
+fn common(one: (u64, u64), other: (u64, u64)) -> u64 {
+    let (first, last) = (one.0.max(other.0), one.1.min(other.1));
+    last.checked_sub(first).map_or(0, |more| more + 1)
+}
 
 fn insert(runs: &mut Vec<(u64, u64)>, first: u64, last: u64) {
     // The runs that touch or overlap the new one melt into it.

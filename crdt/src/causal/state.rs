@@ -73,8 +73,12 @@ impl<S: DotStore> Causal<S> {
         let theirs = [&other.context, &other.removed];
         self.store.join(&other.store, &Contexts::new(mine, theirs));
         self.context.join(&other.context);
-        self.removed.join(&other.removed);
-        self.removed.subtract(&self.context);
+        if !self.context.is_superset(&other.removed) {
+            self.removed.join(&other.removed);
+        }
+        if !self.removed.is_empty() {
+            self.removed.subtract(&self.context);
+        }
     }
 
     /// The part of this state that somebody who has `seen` lacks; `None` if nothing.
@@ -96,13 +100,7 @@ impl<S: DotStore> Causal<S> {
             }
             keeps
         });
-        let mut context = self.context.clone();
-        context.subtract(&CausalContext::from_dots(left_out));
-        Self {
-            store,
-            context,
-            removed: self.removed.clone(),
-        }
+        (store, left_out)
     }
 
     /// Cuts the state into parts that `fits` accepts, halving the live dots until it does; joined in any
@@ -159,7 +157,7 @@ pub struct Edit<S> {
 impl<S: DotStore> Edit<S> {
     /// An edit that replaces everything that is live in `seen`.
     pub(crate) fn over(store: S, seen: &impl DotStore) -> Self {
-        let mut replaces = Vec::new();
+        let mut replaces = Vec::with_capacity(1);
         seen.visit(&mut |dot| replaces.push(dot));
         Self { store, replaces }
     }

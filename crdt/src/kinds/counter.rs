@@ -1,5 +1,6 @@
 //! Counters.
 
+use alloc::vec::Vec;
 use core::iter::Sum;
 
 use crate::kinds::{shape_of_store, wire_of_store};
@@ -65,7 +66,11 @@ fn add<N>(sums: &DotFun<N>, dot: Dot, amount: N, plus: fn(N, N) -> N) -> Edit<Do
 where
     N: Copy + Ord + core::fmt::Debug,
 {
-    let own = sums.of_replica(dot.replica);
-    let sum = own.iter().fold(amount, |sum, (_, value)| plus(sum, *value));
-    Edit::over(DotFun::of(dot, sum), &own)
+    let (mut sum, mut replaces) = (amount, Vec::with_capacity(1));
+    for (seen, value) in sums.range(dot.replica, 0..=u64::MAX) {
+        sum = plus(sum, *value);
+        replaces.push(seen);
+    }
+    let store = DotFun::of(dot, sum);
+    Edit { store, replaces }
 }
