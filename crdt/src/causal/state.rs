@@ -85,13 +85,41 @@ impl<S: DotStore> Causal<S> {
     #[must_use]
     pub fn delta_since(&self, seen: &CausalContext) -> Option<Self> {
         let behind = !seen.is_superset(&self.context) || !seen.is_superset(&self.removed);
-        behind.then(|| self.part(&mut |dot| !seen.contains(dot)))
+        if !behind {
+            return None;
+        }
+        let (store, left_out) = self.divide(&mut |dot| !seen.contains(dot));
+        let mut context = self.context.clone();
+        if left_out.len() as u64 == self.context.common_len(seen) {
+            // All that was seen is live, so nothing need be sorted to tell the dead ones.
+            context.subtract(seen);
+        } else {
+            context.subtract(&CausalContext::from_dots(left_out));
+        }
+        let removed = self.removed.clone();
+        Some(Self {
+            store,
+            context,
+            removed,
+        })
     }
 
     /// The part with only those live dots for which `keep` says yes, for somebody who has the others.
     ///
     /// Live dots that are left out leave the context too, or they would be taken for dead.
     fn part(&self, keep: &mut dyn FnMut(Dot) -> bool) -> Self {
+        let (store, left_out) = self.divide(keep);
+        let mut context = self.context.clone();
+        context.subtract(&CausalContext::from_dots(left_out));
+        Self {
+            store,
+            context,
+            removed: self.removed.clone(),
+        }
+    }
+
+    /// What is live and for which `keep` says yes, and the live dots for which it says no.
+    fn divide(&self, keep: &mut dyn FnMut(Dot) -> bool) -> (S, Vec<Dot>) {
         let mut left_out = Vec::new();
         let store = self.store.kept(&mut |dot| {
             let keeps = keep(dot);
@@ -178,12 +206,13 @@ impl<S: DotStore> Edit<S> {
     /// The delta of this edit: what to join into the state, here and everywhere.
     #[must_use]
     pub fn at(self, stamp: &Stamp) -> Causal<S> {
-        let mut context = CausalContext::new();
+        let last = stamp.dot.counter;
         let first = stamp
             .claim_after
-            .map_or(stamp.dot.counter, |last| last.saturating_add(1));
-        context.insert_run(stamp.dot.replica, first..=stamp.dot.counter);
-        context.insert(stamp.dot);
+            .map_or(last, |seen| seen.saturating_add(1));
+        let mut context = CausalContext::new();
+        // A claim from beyond the dot, which is a mistake, claims nothing but the dot.
+        context.insert_run(stamp.dot.replica, first.min(last)..=last);
         Causal::new(self.store, context, CausalContext::from_dots(self.replaces))
     }
 }
