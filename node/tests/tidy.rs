@@ -88,11 +88,13 @@ fn documents_and_manifests_agree_on_the_oldest_rust() {
             .to_owned()
     };
     let version = version_in("Cargo.toml");
-    assert_eq!(
-        version_in("fuzz/Cargo.toml"),
-        version,
-        "set rust-version in fuzz/Cargo.toml alike"
-    );
+    for apart in ["fuzz/Cargo.toml", "crdt/rivals/Cargo.toml"] {
+        assert_eq!(
+            version_in(apart),
+            version,
+            "set rust-version in {apart} alike"
+        );
+    }
     assert!(
         read("README.md").contains(&format!("Rust {version}")),
         "README.md does not say that Rust {version} is needed, as Cargo.toml does: change one of them"
@@ -259,7 +261,7 @@ fn nothing_names_a_machine_or_a_private_registry() {
             );
         }
     }
-    for lock in ["Cargo.lock", "fuzz/Cargo.lock"] {
+    for lock in ["Cargo.lock", "fuzz/Cargo.lock", "crdt/rivals/Cargo.lock"] {
         let text = read(lock);
         for source in text.lines().filter(|line| line.starts_with("source = ")) {
             assert_eq!(

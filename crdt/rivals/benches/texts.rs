@@ -9,8 +9,8 @@ use meshwork_crdt_rivals::timing::{Run, medians, time};
 use meshwork_crdt_rivals::trace::{Trace, Txn};
 
 const ROUNDS: usize = 5;
-/// Edits in a commit: what a node's import makes of a trace, and small ones as of somebody who types.
-const COMMIT_EDITS: [usize; 2] = [1_000, 20];
+/// Edits in a commit: what a node's import makes of a trace, a few words, and each key on its own.
+const COMMIT_EDITS: [usize; 3] = [1_000, 20, 1];
 
 fn main() {
     for name in ["sveltecomponent", "seph-blog1"] {

@@ -214,3 +214,55 @@ fn insert(runs: &mut Vec<(u64, u64)>, first: u64, last: u64) {
     let last = melted.last().map_or(last, |run| run.1.max(last));
     runs.splice(from..to, [(first, last)]);
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn runs(pairs: &[(u64, u64)]) -> (Runs, BTreeSet<u64>) {
+        let (mut runs, mut model) = (Runs::default(), BTreeSet::new());
+        for &(first, more) in pairs {
+            runs.insert(first, first + more);
+            model.extend(first..=first + more);
+        }
+        (runs, model)
+    }
+
+    fn counters(runs: &Runs) -> BTreeSet<u64> {
+        runs.iter().flatten().collect()
+    }
+
+    proptest! {
+        #[test]
+        fn runs_are_a_set_in_one_form(
+            one in prop::collection::vec((1_u64..40, 0_u64..4), 0..8),
+            other in prop::collection::vec((1_u64..40, 0_u64..4), 0..8),
+        ) {
+            let ((mut mine, mut my_model), (theirs, their_model)) = (runs(&one), runs(&other));
+            prop_assert_eq!(counters(&mine), my_model.clone());
+            let common = my_model.intersection(&their_model).count();
+            prop_assert_eq!(mine.common_len(&theirs), common as u64);
+            prop_assert_eq!(mine.is_disjoint(&theirs), common == 0);
+            prop_assert_eq!(mine.is_superset(&theirs), my_model.is_superset(&their_model));
+            let mut cut = mine.clone();
+            cut.subtract(&theirs);
+            prop_assert_eq!(counters(&cut), &my_model - &their_model);
+            mine.join(&theirs);
+            my_model.extend(&their_model);
+            prop_assert_eq!(counters(&mine), my_model.clone());
+            let singles: Vec<_> = my_model.iter().map(|counter| (*counter, 0)).collect();
+            prop_assert_eq!(mine, runs(&singles).0);
+        }
+    }
+
+    #[test]
+    fn what_all_counters_have_in_common_is_counted() {
+        let all = Runs::one(1, u64::MAX);
+        assert_eq!(all.common_len(&all), u64::MAX);
+        assert_eq!(all.common_len(&runs(&[(1, 0), (9, 0)]).0), 2);
+    }
+}
