@@ -137,11 +137,13 @@ impl CausalContext {
     #[must_use]
     #[inline]
     pub fn is_superset(&self, other: &Self) -> bool {
-        other.0.iter().all(|(replica, theirs)| {
-            self.0
-                .get(replica)
-                .is_some_and(|runs| runs.is_superset(theirs))
-        })
+        for (replica, theirs) in other.0.iter() {
+            match self.0.get(replica) {
+                Some(runs) if runs.is_superset(theirs) => {}
+                Some(_) | None => return false,
+            }
+        }
+        true
     }
 
     /// Whether no dot was seen by both.
@@ -168,10 +170,13 @@ impl CausalContext {
         } else {
             (other, self)
         };
-        let common = few.0.iter().filter_map(|(replica, runs)| {
-            many.0.get(replica).map(|theirs| runs.common_len(theirs))
-        });
-        common.fold(0, u64::saturating_add)
+        let mut all = 0_u64;
+        for (replica, runs) in few.0.iter() {
+            if let Some(theirs) = many.0.get(replica) {
+                all = all.saturating_add(runs.common_len(theirs));
+            }
+        }
+        all
     }
 
     /// How this version stands to `other`.

@@ -47,6 +47,7 @@ pub struct Contexts<'a> {
 impl<'a> Contexts<'a> {
     /// For each side what it has seen, and what it knows to be removed without having seen it.
     #[must_use]
+    #[inline]
     pub fn new(mine: [&'a CausalContext; 2], theirs: [&'a CausalContext; 2]) -> Self {
         let ([seen, removed], [their_seen, their_removed]) = (mine, theirs);
         // What is live was seen.
@@ -66,14 +67,16 @@ impl<'a> Contexts<'a> {
     #[must_use]
     #[inline]
     pub fn keeps_mine(&self, dot: Dot) -> bool {
-        self.disjoint || !self.theirs.iter().any(|context| context.contains(dot))
+        let [seen, removed] = self.theirs;
+        self.disjoint || !(seen.contains(dot) || removed.contains(dot))
     }
 
     /// Whether a dot that is live only there becomes live here.
     #[must_use]
     #[inline]
     pub fn takes_theirs(&self, dot: Dot) -> bool {
-        self.disjoint || !self.mine.iter().any(|context| context.contains(dot))
+        let [seen, removed] = self.mine;
+        self.disjoint || !(seen.contains(dot) || removed.contains(dot))
     }
 
     /// [`Contexts::keeps_mine`], to be asked once for each dot that is live only here.

@@ -78,14 +78,19 @@ impl<K: Ord, V> Few<K, V> {
     pub(crate) fn insert(&mut self, key: K, value: V) {
         match self {
             Self::None => *self = Self::One(key, value),
-            Self::One(only, old) if *only == key => *old = value,
-            Self::Many(map) => {
-                map.insert(key, value);
+            Self::One(..) | Self::Many(_) => self.insert_beside(key, value),
+        }
+    }
+
+    fn insert_beside(&mut self, key: K, value: V) {
+        match core::mem::take(self) {
+            Self::One(only, old) if only != key => {
+                *self = Self::Many([(only, old), (key, value)].into());
             }
-            Self::One(..) => {
-                if let Self::One(only, old) = core::mem::take(self) {
-                    *self = Self::Many([(only, old), (key, value)].into());
-                }
+            Self::None | Self::One(..) => *self = Self::One(key, value),
+            Self::Many(mut map) => {
+                map.insert(key, value);
+                *self = Self::Many(map);
             }
         }
     }

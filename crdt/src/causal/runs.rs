@@ -198,6 +198,7 @@ impl PartialEq for Runs {
 impl Eq for Runs {}
 
 /// How many counters are in both runs. They start at 1, so that a run of all of them can be counted.
+#[inline]
 fn common(one: (u64, u64), other: (u64, u64)) -> u64 {
     let (first, last) = (one.0.max(other.0), one.1.min(other.1));
     last.checked_sub(first).map_or(0, |more| more + 1)

@@ -213,6 +213,12 @@ impl<S: DotStore> Edit<S> {
         let mut context = CausalContext::new();
         // A claim from beyond the dot, which is a mistake, claims nothing but the dot.
         context.insert_run(stamp.dot.replica, first.min(last)..=last);
-        Causal::new(self.store, context, CausalContext::from_dots(self.replaces))
+        let mut removed = CausalContext::new();
+        match self.replaces[..] {
+            // Most writes replace one.
+            [dot] => removed.insert(dot),
+            _ => removed = CausalContext::from_dots(self.replaces),
+        }
+        Causal::new(self.store, context, removed)
     }
 }
