@@ -67,7 +67,8 @@ impl<S: DotStore> Causal<S> {
 
     /// Takes over all that `other` knows. Doing it twice, late or in another order makes no difference.
     ///
-    /// Costs time in proportion to `other` if both have seen nothing in common (a delta that removes nothing), else to both.
+    /// Costs time in proportion to `other`, times the logarithm of this state, if `other` removes nothing or only what is at the places that
+    /// it writes itself, as a delta does that overwrites; else in proportion to both, since dots do not say where they are live.
     pub fn join(&mut self, other: &Self) {
         let mine = [&self.context, &self.removed];
         let theirs = [&other.context, &other.removed];
