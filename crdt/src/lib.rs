@@ -31,6 +31,9 @@ mod replica;
 mod text;
 mod wire;
 
+/// The crate whose documents [`Text`] opens.
+#[cfg(feature = "document")]
+pub use automerge;
 pub use causal::{
     Causal, CausalContext, Causality, Contexts, DotFun, DotMap, DotSet, DotStore, Edit,
     VersionVector,
@@ -46,5 +49,5 @@ pub use object::Object;
 pub use op::{ApplyOp, Op, Stamp};
 pub use replica::{ParseReplicaId, ReplicaId};
 #[cfg(feature = "document")]
-pub use text::{ActorSeed, SpliceText, Text, UnknownHead};
+pub use text::{ActorSeed, EditText, Text, UnknownHead};
 pub use wire::{Bound, DecodeObject, Limits};

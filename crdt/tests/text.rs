@@ -2,7 +2,10 @@
 #![cfg(feature = "document")]
 #![expect(clippy::unwrap_used, reason = "a test")]
 
-use meshwork_crdt::{ActorSeed, Dot, Hlc, Merges, Object, Op, ReplicaId, SpliceText, Stamp, Text};
+use meshwork_crdt::automerge::marks::ExpandMark;
+use meshwork_crdt::automerge::transaction::Transactable;
+use meshwork_crdt::automerge::{ObjType, ROOT, ReadDoc, ScalarValue};
+use meshwork_crdt::{ActorSeed, Dot, EditText, Hlc, Merges, Object, Op, ReplicaId, Stamp, Text};
 
 const A: ReplicaId = ReplicaId::from_bytes([1; 8]);
 const B: ReplicaId = ReplicaId::from_bytes([2; 8]);
@@ -41,9 +44,9 @@ fn positions_count_code_points() {
     assert_eq!(text.len(), 6);
     text.splice(1, 4, "b").unwrap();
     assert_eq!(text.text(), "abz");
-    let refused = SpliceText {
+    let refused = EditText::Beyond {
         position: 2,
-        delete: 2,
+        count: 2,
         length: 3,
     };
     assert_eq!(text.splice(2, 2, ""), Err(refused));
@@ -159,4 +162,53 @@ fn a_deleted_document_is_empty_and_can_be_written_again() {
     object.join(&delta(&object, A, 2, &again));
     absorb(&mut a, &object);
     assert_eq!([a.text(), open(&object, B).text()], ["new", "new"]);
+}
+
+/// What is beside the text merges, too: marks, a list, a map with a counter.
+#[test]
+fn rich_contents_merge() {
+    let mut a = open(&Object::new(), A);
+    let start = typed(&mut a, "a bold word");
+    let mut object = delta(&Object::new(), A, 1, &start);
+    let list = a.contents_mut().put_object(ROOT, "tasks", ObjType::List);
+    let list = list.unwrap();
+    let counter = ScalarValue::counter(5);
+    a.contents_mut().put(ROOT, "count", counter).unwrap();
+    let op = Op::Chunk(a.commit().unwrap());
+    object.join(&delta(&object, A, 2, &op));
+
+    let mut b = open(&object, B);
+    a.mark(2..6, "bold", true, ExpandMark::Both).unwrap();
+    b.mark(0..6, "link", "https://example.org", ExpandMark::None)
+        .unwrap();
+    for (text, task) in [(&mut a, "tea"), (&mut b, "milk")] {
+        text.contents_mut().insert(&list, 0, task).unwrap();
+        text.contents_mut().increment(ROOT, "count", 2).unwrap();
+    }
+    let (one, two) = (a.commit().unwrap(), b.commit().unwrap());
+    let mut both = delta(&object, A, 3, &Op::Chunk(one));
+    both.join(&delta(&object, B, 1, &Op::Chunk(two)));
+    object.join(&both);
+    absorb(&mut a, &object);
+    absorb(&mut b, &object);
+    assert_eq!(a.marks(), b.marks());
+    let marked = |name| a.marks().iter().any(|mark| mark.name == name);
+    assert!(marked("bold") && marked("link"));
+    assert_eq!(a.contents().length(&list), 2);
+    let (count, _) = b.contents().get(ROOT, "count").unwrap().unwrap();
+    assert_eq!(count.as_i64(), Some(9));
+    assert_eq!(
+        a.mark(0..99, "bold", true, ExpandMark::Both),
+        Err(EditText::Beyond {
+            position: 0,
+            count: 99,
+            length: 11
+        })
+    );
+    assert!(matches!(
+        a.contents_mut()
+            .increment(ROOT, "text", 1)
+            .map_err(EditText::from),
+        Err(EditText::Refused(_))
+    ));
 }

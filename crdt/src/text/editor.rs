@@ -3,6 +3,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
+use core::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use automerge::transaction::{CommitOptions, Transactable};
@@ -12,9 +13,11 @@ use automerge::{
 
 use crate::text::chunk;
 use crate::text::ready::{Origin, Ready};
+use crate::text::rich::EditText;
 use crate::{CausalContext, Document, ReplicaId};
 
-/// The text at the key `text` of an automerge document, open for editing.
+/// The text at the key `text` of an automerge document, open for editing; what else the document holds, marks on the text included, is
+/// reached with [`Text::contents`].
 ///
 /// Opening costs one batch over all chunks, absorbing one over the new ones. Positions count Unicode code
 /// points. Chunks that cannot be read are skipped and counted; changes whose dependencies have not arrived wait.
@@ -39,8 +42,8 @@ use crate::{CausalContext, Document, ReplicaId};
 /// ```
 #[derive(Clone)]
 pub struct Text {
-    doc: AutoCommit,
-    text: ObjId,
+    pub(super) doc: AutoCommit,
+    pub(super) text: ObjId,
     first_text: ObjId,
     seed: ActorSeed,
     rebuilds: u32,
@@ -101,27 +104,24 @@ impl Text {
     /// Deletes `delete` code points from `position` on, and inserts there.
     ///
     /// # Errors
-    /// [`SpliceText`] if the text is too short: the caller's mistake; nothing changed.
-    pub fn splice(
-        &mut self,
-        position: usize,
-        delete: usize,
-        insert: &str,
-    ) -> Result<(), SpliceText> {
+    /// [`EditText::Beyond`] if the text is too short: the caller's mistake; nothing changed.
+    pub fn splice(&mut self, position: usize, delete: usize, insert: &str) -> Result<(), EditText> {
+        let range = self.within(position, delete)?;
+        let delete = isize::try_from(delete).unwrap_or(isize::MAX);
+        Ok(self
+            .doc
+            .splice_text(&self.text, range.start, delete, insert)?)
+    }
+
+    /// So many code points from `position` on, which must be there.
+    pub(super) fn within(&self, position: usize, count: usize) -> Result<Range<usize>, EditText> {
         let length = self.len();
-        let refusal = SpliceText {
+        let end = position.checked_add(count).filter(|end| *end <= length);
+        end.map(|end| position..end).ok_or(EditText::Beyond {
             position,
-            delete,
+            count,
             length,
-        };
-        let end = position
-            .checked_add(delete)
-            .filter(|end| *end <= length)
-            .ok_or(refusal)?;
-        let delete = isize::try_from(end - position).or(Err(refusal))?;
-        self.doc
-            .splice_text(&self.text, position, delete, insert)
-            .or(Err(refusal))
+        })
     }
 
     /// Goes back to the text at `heads`, for an edit whose positions were counted there. What was written since is neither
@@ -331,18 +331,6 @@ impl fmt::Debug for Text {
         let fields = (seed, rebuilds, seen, chunks, refused);
         f.debug_tuple("Text").field(&fields).finish_non_exhaustive()
     }
-}
-
-/// A splice reaches beyond the end of the text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{delete} code points from {position} on are not within {length}")]
-pub struct SpliceText {
-    /// Where the splice starts.
-    pub position: usize,
-    /// How much it deletes.
-    pub delete: usize,
-    /// How long the text is.
-    pub length: usize,
 }
 
 /// A text cannot be rewound to a change that has not arrived: fetch what is missing first.

@@ -3,5 +3,7 @@
 mod chunk;
 mod editor;
 mod ready;
+mod rich;
 
-pub use editor::{ActorSeed, SpliceText, Text, UnknownHead};
+pub use editor::{ActorSeed, Text, UnknownHead};
+pub use rich::EditText;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
 use meshwork_crdt::{
-    ActorSeed, ApplyOp, CausalContext, Dot, Hlc, Limits, Merges, Object, Op, ReplicaId, SpliceText,
+    ActorSeed, ApplyOp, CausalContext, Dot, EditText, Hlc, Limits, Merges, Object, Op, ReplicaId,
     Stamp, Text,
 };
 
@@ -321,7 +321,7 @@ fn replica(author: usize) -> ReplicaId {
     ReplicaId::from_bytes((author as u64 + 1).to_be_bytes())
 }
 
-fn does_not_fit(error: SpliceText) -> Failure {
+fn does_not_fit(error: EditText) -> Failure {
     Failure::from_error(Exit::Failed, &error)
         .hint("the history does not fit the text that it makes")
 }

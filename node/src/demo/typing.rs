@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use meshwork_crdt::{SpliceText, Text};
+use meshwork_crdt::{EditText, Text};
 
 /// What they type.
 pub(super) const TEXT: &str = include_str!("text.txt");
@@ -60,7 +60,7 @@ impl Typist {
     }
 
     /// Does the next thing; `false` at the end.
-    pub(super) fn go_on(&mut self, text: &mut Text) -> Result<bool, SpliceText> {
+    pub(super) fn go_on(&mut self, text: &mut Text) -> Result<bool, EditText> {
         if let Some(outline) = self.outline.take() {
             text.splice(0, 0, &outline)?;
             return Ok(true);

@@ -1,7 +1,7 @@
 //! Makes the changes of a document out of an editing history, as its authors' editors would have.
 
 use meshwork_crdt::{
-    ActorSeed, ApplyOp, Dot, Hlc, Merges, Object, Op, ReplicaId, SpliceText, Stamp, Text,
+    ActorSeed, ApplyOp, Dot, EditText, Hlc, Merges, Object, Op, ReplicaId, Stamp, Text,
 };
 
 use super::Trace;
@@ -27,7 +27,7 @@ pub enum ReplayTrace {
         transaction: usize,
         /// How it does not fit.
         #[source]
-        source: SpliceText,
+        source: EditText,
     },
     /// An edit is larger than a chunk may be.
     #[error("an edit does not fit a document")]

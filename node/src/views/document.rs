@@ -1,6 +1,6 @@
 //! Text documents.
 
-use meshwork_crdt::{Document, Kind, Object, Op, SpliceText, Text};
+use meshwork_crdt::{Document, EditText, Kind, Object, Op, Text};
 use meshwork_sync::Written;
 
 use super::entry::Stored;
@@ -20,12 +20,20 @@ impl TextDocument {
     /// # Errors
     /// [`ValueError`].
     pub async fn text(&self) -> Result<Option<String>, ValueError> {
-        let object = self.0.object().await?;
-        let document = self.document(&object);
-        Ok(document.map(|document| self.open(document, &object).text()))
+        Ok(self.read().await?.map(|text| text.text()))
     }
 
-    /// Opens the text, lets `change` edit it, and writes what it did. Returns `None` when it did nothing.
+    /// The document, open for reading: its text, the marks on it, and what else is in it; `None` when nobody has written any yet.
+    ///
+    /// # Errors
+    /// [`ValueError`].
+    pub async fn read(&self) -> Result<Option<Text>, ValueError> {
+        let object = self.0.object().await?;
+        let document = self.document(&object);
+        Ok(document.map(|document| self.open(document, &object)))
+    }
+
+    /// Opens the text, lets `change` edit and mark it, and writes what it did. Returns `None` when it did nothing.
     ///
     /// What others write meanwhile is not lost: edits merge character by character.
     ///
@@ -33,7 +41,7 @@ impl TextDocument {
     /// [`ValueError`]; nothing was written when `change` failed.
     pub async fn edit(
         &self,
-        change: impl FnOnce(&mut Text) -> Result<(), SpliceText>,
+        change: impl FnOnce(&mut Text) -> Result<(), EditText>,
     ) -> Result<Option<Written>, ValueError> {
         let chunk = {
             let object = self.0.object().await?;

@@ -1,8 +1,8 @@
 //! Where the value of a view is.
 
 use meshwork_crdt::{
-    AwSet, BoundedCounter, CausalContext, Document, DwFlag, EwFlag, Fenced, GCounter, GSet, Kind,
-    Max, Min, MvRegister, Object, Op, OrMap, PnCounter, RwSet, Sequence, SpliceText, Value,
+    AwSet, BoundedCounter, CausalContext, Document, DwFlag, EditText, EwFlag, Fenced, GCounter,
+    GSet, Kind, Max, Min, MvRegister, Object, Op, OrMap, PnCounter, RwSet, Sequence, Value,
 };
 use meshwork_sync::{InvalidKey, Key, ReadError, WriteError, Written};
 
@@ -33,7 +33,7 @@ pub enum ValueError {
     Read(#[from] RequestError<ReadError>),
     /// An edit lay outside the text. The caller's mistake; nothing was written.
     #[error(transparent)]
-    Edit(#[from] SpliceText),
+    Edit(#[from] EditText),
 }
 
 impl Entry {

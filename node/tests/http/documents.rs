@@ -41,6 +41,32 @@ async fn an_edit_counts_in_the_text_that_its_writer_saw() {
 }
 
 #[tokio::test]
+async fn texts_are_marked_and_unmarked() {
+    let home = Home::open().await;
+    let bold = |start, value: &str| {
+        format!(
+            r#"{{"splices":[],"marks":[{{"start":{start},"end":6,"name":"bold","value":{value},"expand":"none"}}]}}"#
+        )
+    };
+    home.post(DOC, r#"{"splices":[{"at":0,"insert":"a bold word"}]}"#)
+        .await
+        .good();
+    home.post(DOC, &bold(2, "true")).await.good();
+    assert_eq!(
+        home.get(DOC).await.good()["marks"],
+        json!([{"start": 2, "end": 6, "name": "bold", "value": true}])
+    );
+    home.post(DOC, &bold(0, "null")).await.good();
+    assert_eq!(home.get(DOC).await.good().get("marks"), None);
+    let beyond = bold(2, "true").replace("6", "60");
+    assert_eq!(
+        home.post(DOC, &beyond).await.refusal(),
+        (400, "out_of_range".into())
+    );
+    home.close().await;
+}
+
+#[tokio::test]
 async fn edits_that_do_not_fit_are_refused_and_change_nothing() {
     let home = Home::open().await;
     home.post(DOC, r#"{"splices":[{"at":0,"insert":"abc"}]}"#)

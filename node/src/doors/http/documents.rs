@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::body::Whole;
 use super::failure::Failure;
 use super::keys::{Json, acknowledge, bytes};
+use super::marks::{self, Marking, Shown};
 use super::request::{Asked, Part};
 use super::state::Door;
 
@@ -18,6 +19,8 @@ use super::state::Door;
 #[derive(Serialize)]
 pub(super) struct Read {
     text: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    marks: Vec<Shown>,
     heads: Vec<String>,
     changes: usize,
 }
@@ -35,6 +38,9 @@ struct Edited {
 struct Edit {
     /// One after the other, each counted in the text that the one before it left.
     splices: Vec<Splice>,
+    /// Then what is marked, or is not any more.
+    #[serde(default)]
+    marks: Vec<Marking>,
     /// The text that the first is counted in; the present one when left out.
     #[serde(default)]
     heads: Option<Vec<String>>,
@@ -62,6 +68,7 @@ pub(super) async fn get(
         Ok(Json(Read {
             heads: shown(&text.heads()),
             text: text.text(),
+            marks: marks::shown(&text),
             changes: document.len(),
         }))
     })
@@ -138,6 +145,9 @@ impl Edit {
         for Splice { at, delete, insert } in &self.splices {
             text.splice(*at, *delete, insert)
                 .map_err(|error| Failure::bad("out_of_range", error.to_string()))?;
+        }
+        for marking in &self.marks {
+            marking.carry_out(&mut text)?;
         }
         Ok((text.commit(), text.heads()))
     }

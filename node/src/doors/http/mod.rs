@@ -13,6 +13,7 @@ mod element;
 mod failure;
 mod guard;
 mod keys;
+mod marks;
 mod metrics;
 mod node;
 mod ops;
