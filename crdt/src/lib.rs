@@ -14,16 +14,20 @@
 //!
 //! Feature `document` (on by default, needs std): reads and edits documents with automerge. Without it the
 //! crate is `no_std` with `alloc`, and documents are still stored, joined and relayed.
+//!
+//! Feature `laws` (needs std): the kit that tests whether a type may be merged, ours and an application's own.
 #![no_std]
 
 extern crate alloc;
-#[cfg(any(test, feature = "document"))]
+#[cfg(any(test, feature = "document", feature = "laws"))]
 extern crate std;
 
 mod causal;
 mod dot;
 mod hlc;
 mod kinds;
+#[cfg(feature = "laws")]
+pub mod laws;
 mod object;
 mod op;
 mod replica;

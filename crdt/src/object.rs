@@ -6,7 +6,7 @@ use crate::wire::{StoreReader, StoreWriter};
 use crate::{
     ApplyOp, AwSet, BoundedCounter, Causal, CausalContext, Custom, DecodeObject, Document, DotMap,
     DwFlag, Edit, EwFlag, Fenced, GCounter, GSet, Hlc, Kind, Limits, Max, Merges, Min, MvRegister,
-    Op, OrMap, PnCounter, RwSet, Sequence, Stamp, Value,
+    Op, OrMap, PnCounter, ReplicaId, RwSet, Sequence, Stamp, Value,
 };
 
 /// A value with what it has seen: a full state or a delta, there is no difference.
@@ -98,6 +98,11 @@ impl Object {
     #[must_use]
     pub fn delta_since(&self, seen: &CausalContext) -> Option<Self> {
         self.0.delta_since(seen).map(Self)
+    }
+
+    /// Forgets what is dead of a replica that writes no more: see [`Causal::fold`] for when that may be done.
+    pub fn fold(&mut self, retired: ReplicaId) {
+        self.0.fold(retired);
     }
 
     /// Parts of at most about `bytes_max` encoded bytes each; joined in any order they give the whole.

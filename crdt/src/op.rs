@@ -170,29 +170,40 @@ impl Op {
         let mut op = self;
         let max = limits.depth_max.min(Limits::DEPTH_MAX);
         for _ in 0..max {
-            match op {
-                Self::Field {
-                    name, op: inner, ..
-                } => {
-                    within(Bound::KeyBytes, name, limits.key_bytes_max)?;
-                    op = inner;
-                }
-                Self::RemoveField { .. }
-                | Self::Insert(_)
-                | Self::Remove(_)
-                | Self::Gather(_)
-                | Self::Admit(_)
-                | Self::Ban(_) => {
-                    return within(Bound::KeyBytes, op.payload(), limits.key_bytes_max);
-                }
-                _ => return within(Bound::Bytes, op.payload(), limits.bytes_max),
-            }
+            let Self::Field {
+                name, op: inner, ..
+            } = op
+            else {
+                return op.check_payload(limits);
+            };
+            within(Bound::KeyBytes, name, limits.key_bytes_max)?;
+            op = inner;
         }
         Err(ApplyOp::TooLarge {
             bound: Bound::Depth,
             found: max + 1,
             max,
         })
+    }
+}
+
+impl Op {
+    /// Names and elements are kept shorter than what is read as a whole.
+    fn check_payload(&self, limits: &Limits) -> Result<(), ApplyOp> {
+        let names = matches!(
+            self,
+            Self::RemoveField { .. }
+                | Self::Insert(_)
+                | Self::Remove(_)
+                | Self::Gather(_)
+                | Self::Admit(_)
+                | Self::Ban(_)
+        );
+        let (bound, max) = match names {
+            true => (Bound::KeyBytes, limits.key_bytes_max),
+            false => (Bound::Bytes, limits.bytes_max),
+        };
+        within(bound, self.payload(), max)
     }
 }
 
@@ -236,6 +247,13 @@ pub enum ApplyOp {
     /// The sequence is not as the operation takes it to be.
     #[error(transparent)]
     Sequence(#[from] EditSequence),
+}
+
+impl ApplyOp {
+    pub(crate) fn wrong_kind(found: Kind, op: &Op) -> Self {
+        let wanted = op.kind().unwrap_or(found);
+        Self::WrongKind { found, wanted }
+    }
 }
 
 fn within(bound: Bound, bytes: &[u8], max: usize) -> Result<(), ApplyOp> {

@@ -124,6 +124,59 @@ fn the_encoding_of_a_custom_value_is_pinned() {
 }
 
 #[test]
+fn the_encoding_of_a_disable_wins_flag_is_pinned() {
+    check("dw-flag", &[Op::Switch(true), Op::Switch(false)]);
+}
+
+#[test]
+fn the_encoding_of_a_grow_only_counter_is_pinned() {
+    check("g-counter", &[Op::Increase(3), Op::Increase(1_000_000)]);
+}
+
+#[test]
+fn the_encoding_of_bounds_is_pinned() {
+    check("max", &[Op::Max(-1), Op::Max(300)]);
+    check("min", &[Op::Min(1), Op::Min(-300)]);
+}
+
+#[test]
+fn the_encoding_of_other_sets_is_pinned() {
+    let element = |text: &[u8]| text.to_vec();
+    check(
+        "g-set",
+        &[Op::Gather(element(b"pear")), Op::Gather(element(b"fig"))],
+    );
+    let ops = [
+        Op::Admit(element(b"pear")),
+        Op::Admit(element(b"fig")),
+        Op::Ban(element(b"pear")),
+    ];
+    check("rw-set", &ops);
+}
+
+#[test]
+fn the_encoding_of_a_fenced_value_is_pinned() {
+    let value = b"leader".to_vec();
+    check("fenced", &[Op::PutFenced { token: 7, value }]);
+}
+
+#[test]
+fn the_encoding_of_a_bounded_counter_is_pinned() {
+    let to = ReplicaId::from_bytes([0xa1; 8]);
+    let give = Op::GiveRights { to, amount: 2 };
+    check("bounded-counter", &[Op::Deposit(9), Op::Withdraw(4), give]);
+}
+
+#[test]
+fn the_encoding_of_a_sequence_is_pinned() {
+    let insert = |value: &[u8]| Op::InsertAfter {
+        after: None,
+        value: value.to_vec(),
+    };
+    check("sequence", &[insert(b"second"), insert(b"first")]);
+}
+
+#[test]
 fn the_encoding_of_a_deleted_object_is_pinned() {
     check("deleted", &[Op::Enable, Op::Delete]);
 }

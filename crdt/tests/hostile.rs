@@ -306,3 +306,34 @@ fn a_large_set_is_split_into_parts_that_fit() {
     assert_eq!(whole, object);
     assert_eq!(object.split(1 << 20), [object]);
 }
+
+#[test]
+fn a_clock_at_the_end_of_time_stops_nobody_from_writing() {
+    let end = Hlc::from_bits(u64::MAX);
+    let first = Stamp {
+        hlc: end,
+        ..stamp(A, 1)
+    };
+    let mut register = Object::new();
+    write(&mut register, &first, &Op::Put(b"last".to_vec()));
+    assert_eq!(register.hlc_max(), Some(end), "a node can refuse it");
+    write(&mut register, &stamp(B, 1), &Op::Put(b"later".to_vec()));
+    let latest = register.as_register().unwrap().latest();
+    assert_eq!(latest, Some(&b"later".to_vec()));
+
+    let mut list = Object::new();
+    let value = b"last".to_vec();
+    write(&mut list, &first, &Op::InsertAfter { after: None, value });
+    assert_eq!(list.hlc_max(), Some(end));
+    let (element, value) = (first.dot, b"later".to_vec());
+    write(
+        &mut list,
+        &stamp(B, 1),
+        &Op::WriteElement { element, value },
+    );
+    let after = None;
+    write(&mut list, &stamp(B, 2), &Op::MoveAfter { element, after });
+    let elements = list.as_sequence().unwrap().elements();
+    assert_eq!(elements, [(element, &b"later"[..])]);
+    assert_eq!(decode(&list.encode()), Ok(list.clone()));
+}

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use crate::{CausalContext, Contexts, Dot, DotStore, Stamp};
+use crate::{CausalContext, Contexts, Dot, DotStore, ReplicaId, Stamp};
 
 /// A store and what is known of dots: a full state or a delta, there is no difference.
 ///
@@ -155,6 +155,28 @@ impl<S: DotStore> Causal<S> {
             firsts.iter_mut().for_each(Self::hold_back);
         }
         parts
+    }
+
+    /// Folds a retired replica away: forgets its dead dots, where that leaves the context with fewer runs. All of a replica of which
+    /// nothing is live any more is forgotten.
+    ///
+    /// Only for when all of these hold, which whoever counts acknowledgements must know: the replica writes no more; every copy has
+    /// seen all that it wrote and all that replaced it; and every copy folds. A copy that had not, or a delta still on its way, would
+    /// bring back what was dead. Copies that have folded and copies that have not yet join to what is right, with unequal contexts.
+    pub fn fold(&mut self, retired: ReplicaId) {
+        let mut seen = CausalContext::new();
+        let runs = self.context.runs().filter(|run| run.0 == retired);
+        runs.for_each(|(replica, run)| seen.insert_run(replica, run));
+        let mut live = CausalContext::new();
+        self.store.visit(&mut |dot| {
+            if dot.replica == retired {
+                live.insert(dot);
+            }
+        });
+        if live.runs_len() < seen.runs_len() {
+            self.context.subtract(&seen);
+            self.context.join(&live);
+        }
     }
 
     /// Makes the dead dots removed ones.

@@ -124,7 +124,7 @@ impl Merges {
         self.0.insert(tag, Arc::new(merge));
     }
 
-    fn get(&self, tag: u16) -> Option<&MergeFn> {
+    pub(crate) fn get(&self, tag: u16) -> Option<&MergeFn> {
         self.0.get(&tag).map(|merge| &**merge)
     }
 }

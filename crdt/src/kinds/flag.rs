@@ -48,9 +48,15 @@ impl DwFlag {
         !self.0.is_empty() && self.0.iter().all(|(_, on)| *on)
     }
 
-    /// Turns the flag on or off.
+    /// Turns the flag on.
     #[must_use]
-    pub fn set(&self, dot: Dot, on: bool) -> Edit<Self> {
-        Edit::over(Self(DotFun::of(dot, on)), self)
+    pub fn enable(&self, dot: Dot) -> Edit<Self> {
+        Edit::over(Self(DotFun::of(dot, true)), self)
+    }
+
+    /// Turns the flag off.
+    #[must_use]
+    pub fn disable(&self, dot: Dot) -> Edit<Self> {
+        Edit::over(Self(DotFun::of(dot, false)), self)
     }
 }

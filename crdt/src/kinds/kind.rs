@@ -78,21 +78,21 @@ impl Kind {
     const CUSTOM: u8 = 255;
 
     pub(crate) fn write(self, writer: &mut Writer) {
-        match self {
-            Self::Custom(tag) => {
+        let named = Self::NAMED.iter().find(|row| row.0 == self);
+        match (self, named) {
+            (Self::Custom(tag), _) => {
                 writer.byte(Self::CUSTOM);
                 writer.bytes(&tag.to_be_bytes());
             }
-            Self::Unknown(tag, shape) => {
+            (Self::Unknown(tag, shape), _) => {
                 writer.byte(tag);
                 writer.byte(shape.to_byte());
             }
-            named => {
-                for (_, tag, _, shape) in Self::NAMED.iter().filter(|row| row.0 == named) {
-                    writer.byte(*tag);
-                    shape.iter().for_each(|shape| writer.byte(shape.to_byte()));
-                }
+            (_, Some((_, tag, _, shape))) => {
+                writer.byte(*tag);
+                shape.iter().for_each(|shape| writer.byte(shape.to_byte()));
             }
+            (_, None) => debug_assert!(false, "a kind without a row: {self:?}"),
         }
     }
 

@@ -86,19 +86,19 @@ impl<E: Clone + Ord + Debug> RwSet<E> {
     /// Inserts an element.
     #[must_use]
     pub fn insert(&self, dot: Dot, element: E) -> Edit<Self> {
-        self.set(dot, element, true)
+        self.set(element, |flag| flag.enable(dot))
     }
 
     /// Removes an element.
     #[must_use]
     pub fn remove(&self, dot: Dot, element: E) -> Edit<Self> {
-        self.set(dot, element, false)
+        self.set(element, |flag| flag.disable(dot))
     }
 
-    fn set(&self, dot: Dot, element: E, is_in: bool) -> Edit<Self> {
+    fn set(&self, element: E, switch: impl FnOnce(&DwFlag) -> Edit<DwFlag>) -> Edit<Self> {
         let edit = match self.0.get(&element) {
-            Some(seen) => seen.set(dot, is_in),
-            None => DwFlag::default().set(dot, is_in),
+            Some(seen) => switch(seen),
+            None => switch(&DwFlag::default()),
         };
         edit.map(|flag| Self(DotMap::of(element, flag)))
     }

@@ -143,7 +143,11 @@ impl Value {
             Self::Register(register) => register.hlc_max(),
             Self::Map(map) => map.hlc_max(),
             Self::Sequence(sequence) => sequence.hlc_max(),
-            _ => None,
+            Self::Flag(_) | Self::DwFlag(_) => None,
+            Self::Counter(_) | Self::GCounter(_) | Self::BoundedCounter(_) => None,
+            Self::Max(_) | Self::Min(_) | Self::Fenced(_) => None,
+            Self::Set(_) | Self::GSet(_) | Self::RwSet(_) => None,
+            Self::Document(_) | Self::Custom(..) | Self::Unknown(..) => None,
         }
     }
 
@@ -190,11 +194,12 @@ impl Value {
         })
     }
 
-    /// The kinds that came after the first release.
+    /// The kinds that came after the first six.
     fn edit_later_kind(&self, stamp: &Stamp, op: &Op) -> Result<Edit<Self>, ApplyOp> {
         let dot = stamp.dot;
         Ok(match (self, op) {
-            (Self::DwFlag(flag), Op::Switch(on)) => flag.set(dot, *on).map(Self::DwFlag),
+            (Self::DwFlag(flag), Op::Switch(true)) => flag.enable(dot).map(Self::DwFlag),
+            (Self::DwFlag(flag), Op::Switch(false)) => flag.disable(dot).map(Self::DwFlag),
             (Self::GCounter(counter), Op::Increase(amount)) => {
                 counter.add(dot, *amount).map(Self::GCounter)
             }
@@ -212,41 +217,30 @@ impl Value {
             (Self::Fenced(fenced), Op::PutFenced { token, value }) => {
                 fenced.put(dot, *token, value.clone())?.map(Self::Fenced)
             }
-            (Self::BoundedCounter(counter), _) if op.kind() == Some(Kind::BoundedCounter) => {
-                edit_bounded(counter, dot, op)?.map(Self::BoundedCounter)
+            (Self::BoundedCounter(counter), Op::Deposit(amount)) => {
+                counter.add(dot, *amount).map(Self::BoundedCounter)
             }
-            (Self::Sequence(sequence), _) if op.kind() == Some(Kind::Sequence) => {
+            (Self::BoundedCounter(counter), Op::Withdraw(amount)) => {
+                counter.take(dot, *amount)?.map(Self::BoundedCounter)
+            }
+            (Self::BoundedCounter(counter), Op::GiveRights { to, amount }) => {
+                counter.give(dot, *to, *amount)?.map(Self::BoundedCounter)
+            }
+            (Self::Sequence(sequence), op) => {
                 edit_sequence(sequence, stamp, op)?.map(Self::Sequence)
             }
-            (_, _) => {
-                let found = self.kind();
-                let wanted = op.kind().unwrap_or(found);
-                return Err(ApplyOp::WrongKind { found, wanted });
-            }
+            (_, _) => return Err(ApplyOp::wrong_kind(self.kind(), op)),
         })
     }
 }
 
-fn edit_bounded(
-    counter: &BoundedCounter,
-    dot: Dot,
-    op: &Op,
-) -> Result<Edit<BoundedCounter>, ApplyOp> {
-    Ok(match op {
-        Op::Withdraw(amount) => counter.take(dot, *amount)?,
-        Op::GiveRights { to, amount } => counter.give(dot, *to, *amount)?,
-        Op::Deposit(amount) => counter.add(dot, *amount),
-        _ => Edit::nothing(BoundedCounter::default()),
-    })
-}
-
 fn edit_sequence(sequence: &Sequence, stamp: &Stamp, op: &Op) -> Result<Edit<Sequence>, ApplyOp> {
     let by = (stamp.dot, stamp.hlc);
-    Ok(match op {
-        Op::InsertAfter { after, value } => sequence.insert(by, *after, value.clone())?,
-        Op::MoveAfter { element, after } => sequence.move_to(by, *element, *after)?,
-        Op::WriteElement { element, value } => sequence.put(by, *element, value.clone())?,
-        Op::RemoveElement(element) => sequence.remove(*element),
-        _ => Edit::nothing(Sequence::default()),
+    Ok(match (op, ()) {
+        (Op::InsertAfter { after, value }, ()) => sequence.insert(by, *after, value.clone())?,
+        (Op::MoveAfter { element, after }, ()) => sequence.move_to(by, *element, *after)?,
+        (Op::WriteElement { element, value }, ()) => sequence.put(by, *element, value.clone())?,
+        (Op::RemoveElement(element), ()) => sequence.remove(*element),
+        (op, ()) => return Err(ApplyOp::wrong_kind(Kind::Sequence, op)),
     })
 }
