@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::collections::{FlagCommand, MapCommand, SetCommand};
 use super::document::DocCommand;
+use super::laws::LawsArgs;
 use super::list::ListCommand;
 use super::mesh::{InviteArgs, LeaveArgs};
 use super::op::OpArgs;
@@ -66,6 +67,8 @@ pub(crate) enum Command {
     Op(OpArgs),
     /// Follow changes as they arrive
     Watch(WatchArgs),
+    /// Show what a merge must keep, and how merges go wrong
+    Laws(LawsArgs),
     /// See a mesh of six processes take a crash, a split, a join and a leave, and lose nothing
     Demo(DemoArgs),
 }

@@ -10,6 +10,7 @@ pub(crate) mod exit;
 mod folder;
 mod import;
 mod key;
+mod laws;
 mod list;
 mod logging;
 mod mesh;
@@ -62,6 +63,7 @@ fn carry_out(cli: &Cli) -> Result<(), Failure> {
         Command::List(args) => list::run(&folder, &args.command),
         Command::Doc(args) => document::run(&folder, &args.command),
         Command::Watch(args) => watch::run(&folder, args),
+        Command::Laws(args) => laws::run(args),
         Command::Demo(args) => demo::run(args),
     }
 }
