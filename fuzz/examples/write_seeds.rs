@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
-use meshwork_crdt::{ActorSeed, CausalContext, Kind, Object, Op, ReplicaId, Text};
+use meshwork_crdt::{ActorSeed, CausalContext, Dot, Hlc, Kind, Object, Op, ReplicaId, Stamp, Text};
 use meshwork_dht::Partition;
 use meshwork_fuzz::admission::{
     CertificateRequest, Credential, Invites, Keypair, MAY_ADMIT, Ticket, TicketId, TicketSecret,
@@ -91,6 +91,26 @@ fn objects(seeds: &mut Seeds) {
             },
         ],
         vec![Op::Chunk(b"not a change".to_vec()), Op::Delete],
+        vec![Op::Switch(true), Op::Switch(false)],
+        vec![Op::Increase(7), Op::Increase(1)],
+        vec![Op::Max(-7), Op::Max(300)],
+        vec![Op::Gather(b"a".to_vec()), Op::Gather(b"b".to_vec())],
+        vec![Op::Admit(b"a".to_vec()), Op::Ban(b"a".to_vec())],
+        vec![Op::PutFenced {
+            token: 3,
+            value: b"held".to_vec(),
+        }],
+        vec![Op::Deposit(9), Op::Withdraw(4)],
+        vec![
+            Op::InsertAfter {
+                after: None,
+                value: b"last".to_vec(),
+            },
+            Op::InsertAfter {
+                after: None,
+                value: b"first".to_vec(),
+            },
+        ],
     ];
     let mut encoded = Vec::new();
     let mut versions = Vec::new();
@@ -105,6 +125,7 @@ fn objects(seeds: &mut Seeds) {
         encoded.push(both.encode());
         versions.push(CausalContext::from_dots([]).encode());
     }
+    encoded.extend(hostile());
     let together = |parts: &[Vec<u8>]| pieces::join(parts.iter().map(Vec::as_slice));
     seeds.insert(
         "object_merge_hostile",
@@ -112,6 +133,30 @@ fn objects(seeds: &mut Seeds) {
     );
     seeds.insert("context_decode", versions.chunks(2).map(together).collect());
     seeds.insert("object_decode", encoded);
+}
+
+/// States made to hurt, as in `crdt/tests/hostile.rs`.
+fn hostile() -> Vec<Vec<u8>> {
+    let replica = ReplicaId::from_bytes([1; 8]);
+    let stamp = |counter, hlc| Stamp {
+        dot: Dot::new(replica, counter),
+        claim_after: Some(0),
+        hlc,
+    };
+    let put = |stamp| {
+        let delta = Object::new().apply(&stamp, &Op::Put(b"x".to_vec()), &merges());
+        delta.expect("nothing is there").encode()
+    };
+    let header = [&[1, 1][..], &replica.to_bytes(), &[1, 0, 0, 0]].concat();
+    vec![
+        put(stamp(1 << 63, Hlc::default())),
+        put(stamp(1, Hlc::from_bits(u64::MAX))),
+        // Maps in maps, deeper than any limit.
+        [&header[..], &[1, 5], &[1, 5, 0].repeat(100)].concat(),
+        // A million replicas, and a set of 2^64 - 1 elements.
+        [&[1, 0xc0, 0x84, 0x3d][..], &[0; 64]].concat(),
+        [&header[..], &[1, 4], &[0xff; 9], &[1]].concat(),
+    ]
 }
 
 fn written(number: u8, ops: &[Op]) -> Object {

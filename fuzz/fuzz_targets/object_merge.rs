@@ -1,6 +1,6 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use meshwork_fuzz::merges::{History, object_merge};
+use meshwork_fuzz::merges::object_merge;
 
-fuzz_target!(|input: History| object_merge(input));
+fuzz_target!(|bytes: &[u8]| object_merge(bytes));

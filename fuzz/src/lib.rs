@@ -11,6 +11,7 @@ pub mod identifiers;
 pub mod members;
 pub mod merges;
 pub mod objects;
+pub mod own;
 pub mod pieces;
 pub mod placement;
 pub mod reconciliation;
@@ -42,8 +43,9 @@ pub const TARGETS: &[(&str, fn(&[u8]))] = &[
     }),
     ("membership_remembered", members::membership_remembered),
     ("object_decode", objects::object_decode),
-    ("object_merge", |bytes| typed(bytes, merges::object_merge)),
+    ("object_merge", merges::object_merge),
     ("object_merge_hostile", objects::object_merge_hostile),
+    ("own_merge", merges::own_merge),
     ("placement_moves", |bytes| {
         typed(bytes, placement::placement_moves)
     }),

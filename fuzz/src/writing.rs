@@ -32,6 +32,20 @@ pub enum AnyOp {
         tag: u8,
         payload: u8,
     },
+    Switch(bool),
+    Increase(u8),
+    Max(i8),
+    Gather(Name),
+    Admit(Name),
+    Ban(Name),
+    PutFenced(u8, Name),
+    Deposit(u8),
+    Withdraw(u8),
+    Append(Name),
+    Move {
+        replica: u8,
+        counter: u8,
+    },
     Delete,
 }
 
@@ -86,17 +100,27 @@ impl AnyOp {
                 tag: custom_tag(*tag),
                 payload: vec![*payload],
             },
+            Self::Switch(on) => Op::Switch(*on),
+            Self::Increase(amount) => Op::Increase((*amount).into()),
+            Self::Max(number) => Op::Max((*number).into()),
+            Self::Gather(name) => Op::Gather(name.bytes()),
+            Self::Admit(name) => Op::Admit(name.bytes()),
+            Self::Ban(name) => Op::Ban(name.bytes()),
+            Self::PutFenced(token, name) => Op::PutFenced {
+                token: (*token).into(),
+                value: name.bytes(),
+            },
+            Self::Deposit(amount) => Op::Deposit((*amount).into()),
+            Self::Withdraw(amount) => Op::Withdraw((*amount).into()),
+            Self::Append(name) => Op::InsertAfter {
+                after: None,
+                value: name.bytes(),
+            },
+            Self::Move { replica, counter } => Op::MoveAfter {
+                element: Dot::new(ReplicaId::from_bytes([*replica; 8]), (*counter).into()),
+                after: None,
+            },
             Self::Delete => Op::Delete,
-        }
-    }
-
-    /// Whether it can take away what others wrote.
-    pub fn removes(&self) -> bool {
-        match self {
-            Self::Disable | Self::Remove(_) | Self::RemoveField(..) | Self::Delete => true,
-            Self::Field(_, op) | Self::MisnamedField(_, _, op) => op.removes(),
-            Self::Enable | Self::Add(_) | Self::Put(_) | Self::Insert(_) => false,
-            Self::Chunk(_) | Self::Merge { .. } => false,
         }
     }
 }
