@@ -4,7 +4,8 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::{
-    Bound, Dot, EditSequence, FencedOff, Hlc, Kind, Limits, MergeRefused, NoRights, ReplicaId,
+    Bound, CausalContext, Dot, EditSequence, FencedOff, Hlc, Kind, Limits, MergeRefused, NoRights,
+    ReplicaId,
 };
 
 /// The identity of one write.
@@ -52,6 +53,13 @@ pub enum Op {
     },
     /// Adds the changes of one commit to a document.
     Chunk(Vec<u8>),
+    /// Adds a chunk to a document in the place of others of the same store, whose changes are in it.
+    Pack {
+        /// The chunk.
+        chunk: Vec<u8>,
+        /// The dots of the others; what is of another store or not there is passed over.
+        replaces: CausalContext,
+    },
     /// Joins a payload into a value of the application's own kind.
     Merge {
         /// Tag of the kind.
@@ -128,7 +136,7 @@ impl Op {
             Self::Put(_) => Kind::Register,
             Self::Insert(_) | Self::Remove(_) => Kind::Set,
             Self::Field { .. } | Self::RemoveField { .. } => Kind::Map,
-            Self::Chunk(_) => Kind::Document,
+            Self::Chunk(_) | Self::Pack { .. } => Kind::Document,
             Self::Merge { tag, .. } => Kind::Custom(*tag),
             Self::Switch(_) => Kind::DwFlag,
             Self::Increase(_) => Kind::GCounter,
@@ -149,6 +157,7 @@ impl Op {
     pub fn payload(&self) -> &[u8] {
         match self {
             Self::Put(bytes) | Self::Chunk(bytes) => bytes,
+            Self::Pack { chunk, .. } => chunk,
             Self::Insert(bytes) | Self::Remove(bytes) => bytes,
             Self::Gather(bytes) | Self::Admit(bytes) | Self::Ban(bytes) => bytes,
             Self::Merge { payload, .. } => payload,

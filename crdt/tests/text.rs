@@ -212,3 +212,74 @@ fn rich_contents_merge() {
         Err(EditText::Refused(_))
     ));
 }
+
+/// One store types, and packs what it wrote whenever that is due; the other edits in between.
+#[test]
+fn many_commits_are_packed_and_stay_what_they_were() {
+    let mut object = Object::new();
+    let mut unpacked = Object::new();
+    let mut seen = Vec::new();
+    for n in 1..=1_000_u64 {
+        let (replica, at) = if n % 10 == 0 { (B, 0) } else { (A, n / 2) };
+        let document = object.as_document().cloned().unwrap_or_default();
+        let seed = ActorSeed::new(replica, n);
+        let mut text = Text::open(&document, object.version(), seed);
+        let at = usize::try_from(at).unwrap().min(text.len());
+        text.splice(at, 0, "x").unwrap();
+        if n % 100 == 0 {
+            seen.push((text.heads(), text.text()));
+        }
+        let mut same = text.clone();
+        let op = text.commit_to(&document).unwrap();
+        object.join(&delta(&object, replica, n, &op));
+        let op = Op::Chunk(same.commit().unwrap());
+        unpacked.join(&delta(&unpacked, replica, n, &op));
+    }
+    let (mut packed, mut plain) = (open(&object, A), open(&unpacked, A));
+    assert_eq!(packed.text(), plain.text());
+    assert_eq!(packed.heads(), plain.heads());
+    assert_eq!((packed.refused_len(), packed.waiting_len()), (0, 0));
+    for (heads, text) in seen {
+        packed.rewind(&heads).unwrap();
+        assert_eq!(packed.text(), text);
+    }
+    let chunks = |object: &Object| object.as_document().unwrap().len();
+    assert_eq!(chunks(&unpacked), 1_000);
+    assert!(chunks(&object) < 400, "{}", chunks(&object));
+    let bytes = |object: &Object| object.encode().len();
+    assert!(3 * bytes(&object) < bytes(&unpacked), "{}", bytes(&object));
+}
+
+/// Two nodes with one store's chunks never pack what they have not read.
+#[test]
+fn a_pack_replaces_only_what_is_in_it() {
+    let mut object = Object::new();
+    for n in 1..=200 {
+        let mut text = open(&object, A);
+        let op = typed(&mut text, "x");
+        object.join(&delta(&object, A, n, &op));
+    }
+    let old = object.clone();
+    let mut text = open(&object, A);
+    let late = typed(&mut text, "late");
+    object.join(&delta(&object, A, 201, &late));
+    // An answer of the mesh that is behind is what this edit begins with.
+    let mut text = open(&old, B);
+    text.splice(0, 0, "b").unwrap();
+    assert!(matches!(
+        text.commit_to(old.as_document().unwrap()),
+        Some(Op::Chunk(_))
+    ));
+    let seed = ActorSeed::new(A, 202);
+    let mut text = Text::open(old.as_document().unwrap(), old.version(), seed);
+    text.splice(0, 0, "a").unwrap();
+    let pack = text.commit_to(old.as_document().unwrap()).unwrap();
+    assert!(matches!(pack, Op::Pack { .. }));
+    object.join(&delta(&object, A, 202, &pack));
+    assert_eq!(object.as_document().unwrap().len(), 2);
+    let text = open(&object, B).text();
+    assert!(
+        text.contains("late") && text.contains('a') && text.matches('x').count() == 200,
+        "{text}"
+    );
+}

@@ -4,11 +4,11 @@ use alloc::vec::Vec;
 use core::ops::RangeInclusive;
 
 use crate::kinds::{shape_of_store, wire_of_store};
-use crate::{Dot, DotFun, Edit, ReplicaId};
+use crate::{CausalContext, Dot, DotFun, Edit, ReplicaId};
 
 /// A document: a set of chunks, one for each commit, each of one or more automerge changes.
 ///
-/// Edits replace nothing; deleting the document removes the chunks that were seen. Nodes store, join and
+/// Edits replace nothing, but a store may pack its own chunks into one; deleting the document removes the chunks that were seen. Nodes store, join and
 /// relay chunks without reading them; [`crate::Text`] (feature `document`) reads and edits them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Document(DotFun<Vec<u8>>);
@@ -51,6 +51,19 @@ impl Document {
         Edit {
             store: Self(DotFun::of(dot, chunk)),
             replaces: Vec::new(),
+        }
+    }
+
+    /// Adds a chunk in the place of others of the dot's replica, whose changes are in it.
+    #[must_use]
+    pub fn pack(&self, dot: Dot, chunk: Vec<u8>, replaces: &CausalContext) -> Edit<Self> {
+        let own = self.chunks_of(dot.replica, 1..=u64::MAX);
+        let own = own
+            .map(|(own, _)| own)
+            .filter(|own| replaces.contains(*own));
+        Edit {
+            replaces: own.collect(),
+            store: Self(DotFun::of(dot, chunk)),
         }
     }
 }

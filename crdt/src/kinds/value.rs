@@ -180,6 +180,9 @@ impl Value {
             (Self::Document(document), Op::Chunk(chunk)) => {
                 document.commit(dot, chunk.clone()).map(Self::Document)
             }
+            (Self::Document(document), Op::Pack { chunk, replaces }) => document
+                .pack(dot, chunk.clone(), replaces)
+                .map(Self::Document),
             (
                 Self::Custom(tag, custom),
                 Op::Merge {

@@ -15,7 +15,7 @@ use proptest::strategy::{BoxedStrategy, Union};
 
 use super::history::{By, Write, in_turn};
 use super::subject::Subject;
-use crate::{Dot, Kind, Limits, Merges, Object, Op, ReplicaId, Value};
+use crate::{CausalContext, Dot, Kind, Limits, Merges, Object, Op, ReplicaId, Value};
 
 /// Objects of one kind, written with [`Object::apply`]; the model is a specification on who saw what (after Burckhardt, Gotsman, Yang,
 /// Zawirski, "Replicated data types: specification, verification, optimality", 2014), and a sequential one where deletions meet sums.
@@ -146,7 +146,11 @@ fn ops(kind: Kind, depth: u8) -> BoxedStrategy<Op> {
                 .boxed()
         }
         Kind::Map => fields(depth.saturating_sub(1)),
-        Kind::Document => bytes().prop_map(Op::Chunk).boxed(),
+        Kind::Document => {
+            let dots = vec(dot(), 0..4).prop_map(CausalContext::from_dots);
+            let pack = (bytes(), dots).prop_map(|(chunk, replaces)| Op::Pack { chunk, replaces });
+            prop_oneof![4 => bytes().prop_map(Op::Chunk), 1 => pack].boxed()
+        }
         Kind::DwFlag => any::<bool>().prop_map(Op::Switch).boxed(),
         Kind::GCounter => prop_oneof![4 => 0..4_u64, 1 => 0..1_u64 << 40]
             .prop_map(Op::Increase)
@@ -294,7 +298,7 @@ fn expected(kind: Kind, writes: &[Write<Op>], merges: &Merges) -> Option<Option<
             held.max()
                 .map(|(token, _, value)| Shown::Fenced(token, value))
         }
-        Kind::Document => several(sorted(gathered(writes))),
+        Kind::Document => several(sorted(chunks(writes))),
         Kind::GSet => several(
             gathered(writes)
                 .collect::<BTreeSet<_>>()
@@ -336,6 +340,22 @@ fn gathered(writes: &[Write<Op>]) -> impl Iterator<Item = Vec<u8>> {
     let kept = standing(writes, |later, _| later == &Op::Delete);
     kept.filter(|write| write.op != Op::Delete)
         .map(|write| write.op.payload().to_vec())
+}
+
+/// The same, without what its own store packed.
+fn chunks(writes: &[Write<Op>]) -> impl Iterator<Item = Vec<u8>> {
+    let kept = writes.iter().filter(move |write| {
+        let dot = write.by.stamp.dot;
+        let mut later = writes.iter().filter(move |later| later.saw(write));
+        let gone = later.any(|later| match &later.op {
+            Op::Pack { replaces, .. } => {
+                later.by.replica == write.by.replica && replaces.contains(dot)
+            }
+            op => *op == Op::Delete,
+        });
+        !gone && write.op != Op::Delete
+    });
+    kept.map(|write| write.op.payload().to_vec())
 }
 
 /// Of an add-wins set removals leave nothing; of a remove-wins set any that stands keeps the element out.

@@ -1,23 +1,27 @@
 //! Looks at chunks before automerge does.
 //!
 //! automerge 0.12 inflates compressed chunks without a bound, and unrolls run-length coded columns without one: a hundred
-//! bytes can claim 2^60 operations. So only plain change chunks pass, and only if what they unroll to is bounded.
+//! bytes can claim 2^60 operations. So only plain change chunks and our own packs of them pass, and only if what they unroll to is bounded.
 
 use alloc::vec::Vec;
 use std::panic::catch_unwind;
 
 use automerge::Change;
 
+use crate::text::pack;
+
 /// Operations of one change, and predecessors of all its operations, at the most.
 const OPS_MAX: u64 = 1 << 20;
-const MAGIC: [u8; 4] = [0x85, 0x6f, 0x4a, 0x83];
-const CHANGE: u8 = 1;
+pub(crate) const MAGIC: [u8; 4] = [0x85, 0x6f, 0x4a, 0x83];
+pub(crate) const CHANGE: u8 = 1;
 /// Column specifications: column 4 (action), integers; column 7 (predecessors), group sizes.
 const ACTION_COLUMN: u64 = 4 << 4 | 2;
 const PRED_COLUMN: u64 = 7 << 4;
 
 /// The changes of a chunk; `None` if any of it is not a plain, bounded, well-formed change.
-pub(crate) fn parse(mut chunk: &[u8]) -> Option<Vec<Change>> {
+pub(crate) fn parse(chunk: &[u8]) -> Option<Vec<Change>> {
+    let unpacked = pack::unpack(chunk)?;
+    let mut chunk = &*unpacked;
     let mut changes = Vec::new();
     while !chunk.is_empty() {
         let (change, rest) = split_change(chunk)?;
@@ -111,7 +115,7 @@ fn string<'a>(left: &mut &'a [u8]) -> Option<&'a [u8]> {
     take(left, length)
 }
 
-fn unsigned(left: &mut &[u8]) -> Option<u64> {
+pub(crate) fn unsigned(left: &mut &[u8]) -> Option<u64> {
     leb128(left).map(|(number, _)| number)
 }
 

@@ -11,10 +11,10 @@ use automerge::{
     ActorId, AutoCommit, Change, ChangeHash, ObjId, ObjType, ROOT, ReadDoc, TextEncoding, Value,
 };
 
-use crate::text::chunk;
 use crate::text::ready::{Origin, Ready};
 use crate::text::rich::EditText;
-use crate::{CausalContext, Document, ReplicaId};
+use crate::text::{chunk, pack};
+use crate::{CausalContext, Document, Op, ReplicaId};
 
 /// The text at the key `text` of an automerge document, open for editing; what else the document holds, marks on the text included, is
 /// reached with [`Text::contents`].
@@ -146,6 +146,15 @@ impl Text {
         self.seal();
         let chunk = core::mem::take(&mut self.unsent);
         (!chunk.is_empty()).then_some(chunk)
+    }
+
+    /// Ends a commit: the operation to write, or `None` if nothing was edited since the last. Once this store's chunks in `document`
+    /// are many, the operation packs them all into one, with the same changes in a small part of the bytes.
+    ///
+    /// A document that is deleted at the same moment keeps what was packed, as it keeps any commit that the deletion did not see.
+    pub fn commit_to(&mut self, document: &Document) -> Option<Op> {
+        let chunk = self.commit()?;
+        Some(pack::write(document, self.seed.replica, chunk))
     }
 
     /// Takes over the chunks that are new in `document`, in one batch. Pass the whole document with the version

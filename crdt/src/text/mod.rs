@@ -2,6 +2,7 @@
 
 mod chunk;
 mod editor;
+mod pack;
 mod ready;
 mod rich;
 

@@ -1,6 +1,6 @@
 //! Text documents.
 
-use meshwork_crdt::{Document, EditText, Kind, Object, Op, Text};
+use meshwork_crdt::{Document, EditText, Kind, Object, Text};
 use meshwork_sync::Written;
 
 use super::entry::Stored;
@@ -43,15 +43,16 @@ impl TextDocument {
         &self,
         change: impl FnOnce(&mut Text) -> Result<(), EditText>,
     ) -> Result<Option<Written>, ValueError> {
-        let chunk = {
+        let op = {
             let object = self.0.object().await?;
             let new = Document::default();
-            let mut text = self.open(self.document(&object).unwrap_or(&new), &object);
+            let document = self.document(&object).unwrap_or(&new);
+            let mut text = self.open(document, &object);
             change(&mut text)?;
-            text.commit()
+            text.commit_to(document)
         };
-        match chunk {
-            Some(chunk) => self.0.write(Op::Chunk(chunk)).await.map(Some),
+        match op {
+            Some(op) => self.0.write(op).await.map(Some),
             None => Ok(None),
         }
     }

@@ -104,11 +104,11 @@ pub(super) async fn post(
 async fn edit_text(door: &Door, asked: &Asked, edit: Edit) -> Result<Response, Failure> {
     let object = asked.read(&door.mesh).await?.object;
     let seed = door.actor_seed();
-    let (chunk, heads) = door
+    let (op, heads) = door
         .busy_work(move || edit.carry_out(&object, seed))
         .await??;
-    let acknowledged = match chunk {
-        Some(chunk) => asked.write(door, Op::Chunk(chunk)).await?.acknowledged,
+    let acknowledged = match op {
+        Some(op) => asked.write(door, op).await?.acknowledged,
         // Splices that change nothing are nothing to write.
         None => 0,
     };
@@ -121,12 +121,12 @@ async fn edit_text(door: &Door, asked: &Asked, edit: Edit) -> Result<Response, F
 }
 
 impl Edit {
-    /// The chunk to write, if anything changed, and the heads of the text with it.
+    /// The operation to write, if anything changed, and the heads of the text with it.
     fn carry_out(
         self,
         object: &Object,
         seed: ActorSeed,
-    ) -> Result<(Option<Vec<u8>>, Vec<Head>), Failure> {
+    ) -> Result<(Option<Op>, Vec<Head>), Failure> {
         let new = Document::default();
         let document = match object.as_document() {
             Some(document) => document,
@@ -149,7 +149,7 @@ impl Edit {
         for marking in &self.marks {
             marking.carry_out(&mut text)?;
         }
-        Ok((text.commit(), text.heads()))
+        Ok((text.commit_to(document), text.heads()))
     }
 }
 
