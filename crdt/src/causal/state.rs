@@ -167,12 +167,13 @@ impl<S: DotStore> Causal<S> {
         let mut seen = CausalContext::new();
         let runs = self.context.runs().filter(|run| run.0 == retired);
         runs.for_each(|(replica, run)| seen.insert_run(replica, run));
-        let mut live = CausalContext::new();
+        let mut live = Vec::new();
         self.store.visit(&mut |dot| {
             if dot.replica == retired {
-                live.insert(dot);
+                live.push(dot);
             }
         });
+        let live = CausalContext::from_dots(live);
         if live.runs_len() < seen.runs_len() {
             self.context.subtract(&seen);
             self.context.join(&live);
@@ -202,20 +203,26 @@ pub struct Edit<S> {
     /// The new live part; empty for a removal.
     pub store: S,
     /// The dots it saw live and replaces.
-    pub replaces: Vec<Dot>,
+    pub replaces: CausalContext,
 }
 
 impl<S: DotStore> Edit<S> {
     /// An edit that replaces everything that is live in `seen`.
     pub(crate) fn over(store: S, seen: &impl DotStore) -> Self {
-        let mut replaces = Vec::with_capacity(1);
-        seen.visit(&mut |dot| replaces.push(dot));
+        // Most writes replace one.
+        let (mut one, mut more) = (None, Vec::new());
+        seen.visit(&mut |dot| match one {
+            None => one = Some(dot),
+            Some(_) => more.push(dot),
+        });
+        let mut replaces = CausalContext::from_dots(more);
+        one.into_iter().for_each(|dot| replaces.insert(dot));
         Self { store, replaces }
     }
 
     /// An edit that replaces nothing.
     pub(crate) const fn nothing(store: S) -> Self {
-        let replaces = Vec::new();
+        let replaces = CausalContext::new();
         Self { store, replaces }
     }
 
@@ -236,12 +243,6 @@ impl<S: DotStore> Edit<S> {
         let mut context = CausalContext::new();
         // A claim from beyond the dot, which is a mistake, claims nothing but the dot.
         context.insert_run(stamp.dot.replica, first.min(last)..=last);
-        let mut removed = CausalContext::new();
-        match self.replaces[..] {
-            // Most writes replace one.
-            [dot] => removed.insert(dot),
-            _ => removed = CausalContext::from_dots(self.replaces),
-        }
-        Causal::new(self.store, context, removed)
+        Causal::new(self.store, context, self.replaces)
     }
 }

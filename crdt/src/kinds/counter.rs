@@ -1,10 +1,9 @@
 //! Counters.
 
-use alloc::vec::Vec;
 use core::iter::Sum;
 
 use crate::kinds::{shape_of_store, wire_of_store};
-use crate::{Dot, DotFun, Edit};
+use crate::{CausalContext, Dot, DotFun, Edit};
 
 /// A counter that goes up and down and can be reset.
 ///
@@ -66,10 +65,10 @@ fn add<N>(sums: &DotFun<N>, dot: Dot, amount: N, plus: fn(N, N) -> N) -> Edit<Do
 where
     N: Copy + Ord + core::fmt::Debug,
 {
-    let (mut sum, mut replaces) = (amount, Vec::with_capacity(1));
+    let (mut sum, mut replaces) = (amount, CausalContext::new());
     for (seen, value) in sums.range(dot.replica, 0..=u64::MAX) {
         sum = plus(sum, *value);
-        replaces.push(seen);
+        replaces.insert(seen);
     }
     let store = DotFun::of(dot, sum);
     Edit { store, replaces }

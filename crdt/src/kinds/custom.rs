@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::kinds::{shape_of_store, wire_of_store};
-use crate::{Dot, DotFun, Edit};
+use crate::{CausalContext, Dot, DotFun, Edit};
 
 /// A value of an application's own lattice, as payloads that nodes need not understand.
 ///
@@ -52,18 +52,15 @@ impl Custom {
         merges: &Merges,
     ) -> Result<Edit<Self>, MergeRefused> {
         let Some(merge) = merges.get(tag) else {
-            return Ok(Edit {
-                store: Self(DotFun::of(dot, payload.to_vec())),
-                replaces: Vec::new(),
-            });
+            return Ok(Edit::nothing(Self(DotFun::of(dot, payload.to_vec()))));
         };
         // Joining with itself changes nothing, and finds out whether it is one of the kind.
         let mut joined = merge(payload, payload)?;
-        let mut replaces = Vec::new();
+        let mut replaces = CausalContext::new();
         for (seen, other) in self.payloads() {
             if let Ok(both) = merge(&joined, other) {
                 joined = both;
-                replaces.push(seen);
+                replaces.insert(seen);
             }
         }
         Ok(Edit {

@@ -48,10 +48,7 @@ impl Document {
     /// Adds the changes of one commit.
     #[must_use]
     pub fn commit(&self, dot: Dot, chunk: Vec<u8>) -> Edit<Self> {
-        Edit {
-            store: Self(DotFun::of(dot, chunk)),
-            replaces: Vec::new(),
-        }
+        Edit::nothing(Self(DotFun::of(dot, chunk)))
     }
 
     /// Adds a chunk in the place of others of the dot's replica, whose changes are in it.
@@ -62,7 +59,7 @@ impl Document {
             .map(|(own, _)| own)
             .filter(|own| replaces.contains(*own));
         Edit {
-            replaces: own.collect(),
+            replaces: CausalContext::from_dots(own),
             store: Self(DotFun::of(dot, chunk)),
         }
     }

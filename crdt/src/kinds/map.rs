@@ -69,10 +69,7 @@ impl OrMap {
     pub fn remove(&self, kind: Kind, name: &[u8]) -> Edit<Self> {
         match self.get(kind, name) {
             Some(seen) => Edit::over(Self::default(), seen),
-            None => Edit {
-                store: Self::default(),
-                replaces: Vec::new(),
-            },
+            None => Edit::nothing(Self::default()),
         }
     }
 }
