@@ -374,6 +374,12 @@ impl Membership {
         }
     }
 
+    /// The process is about to end: gives what is not on disk yet, without the delay that gathers entries.
+    pub fn handle_stop(&mut self) {
+        self.clocks.save = None;
+        self.save();
+    }
+
     fn save(&mut self) {
         for id in core::mem::take(&mut self.unsaved) {
             let output = match self.to_remember(id) {

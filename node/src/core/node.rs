@@ -236,6 +236,12 @@ impl Node {
         self.after(now);
     }
 
+    /// The process is about to end: what should be on disk and is not yet comes as a last batch.
+    pub fn handle_stop(&mut self, now: Time) {
+        self.membership.handle_stop();
+        self.after(now);
+    }
+
     /// A connection to a member is gone.
     pub fn handle_disconnected(&mut self, now: Time, peer: NodeId) {
         if self.connected.remove(&peer) {

@@ -142,12 +142,14 @@ impl Driver {
     }
 
     async fn close(
-        self,
+        mut self,
         commands: mpsc::Receiver<Command>,
         events: NetEvents,
         mut outcomes: mpsc::Receiver<Outcome>,
         report: &watch::Sender<Option<Ended>>,
     ) {
+        self.node.handle_stop(self.now());
+        self.drain();
         drop((commands, events));
         self.running.net.shutdown().await;
         let committer = self.committer;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use meshwork::{Options, WatchEvent};
 use meshwork_sync::{Level, Prefix};
 
-use crate::members::{join, mesh_of, settle, start, until};
+use crate::members::{Member, join, mesh_of, settle, start, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_quorum_write_on_one_node_is_seen_by_a_quorum_read_on_every_other() {
@@ -135,5 +135,19 @@ async fn a_node_that_leaves_hands_over_and_a_new_one_takes_its_share() {
             let value = notes.register(&format!("k{key}")).latest().await.unwrap();
             assert_eq!(value, Some(format!("v{key}").into_bytes()));
         }
+    }
+}
+
+/// Its port is another one than before, so the others cannot call it: it must remember them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_founder_that_restarts_elsewhere_finds_its_mesh() {
+    let mut members = mesh_of(3).await;
+    let Member { folder, mesh } = members.remove(0);
+    mesh.stop().await;
+    let mesh = start(&folder).await;
+    members.insert(0, Member { folder, mesh });
+    settle(&members).await;
+    for member in members {
+        member.mesh.stop().await;
     }
 }
