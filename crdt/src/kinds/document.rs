@@ -8,8 +8,12 @@ use crate::{CausalContext, Dot, DotFun, Edit, ReplicaId};
 
 /// A document: a set of chunks, one for each commit, each of one or more automerge changes.
 ///
-/// Edits replace nothing, but a store may pack its own chunks into one; deleting the document removes the chunks that were seen. Nodes store, join and
-/// relay chunks without reading them; [`crate::Text`] (feature `document`) reads and edits them.
+/// Edits replace nothing, but a store may pack its own chunks into one; deleting the document removes the chunks that were seen. Nodes
+/// store, join and relay chunks without reading them; [`crate::Text`] (feature `document`) reads and edits them.
+///
+/// One live dot a chunk: about 120 bytes for a commit of one keystroke, and less than a third of that packed. A delta is one chunk.
+///
+/// Source: the changes and their merge are automerge's (automerge.org; Kleppmann and Beresford, "A conflict-free replicated JSON datatype", 2017).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Document(DotFun<Vec<u8>>);
 

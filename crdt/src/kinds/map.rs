@@ -10,6 +10,12 @@ use crate::{ApplyOp, DecodeObject, DotMap, Edit, Hlc, Kind, Merges, Op, Stamp, V
 ///
 /// A field is named by kind and name, so that concurrent creation under two kinds keeps both.
 /// Removing a field resets what the remover saw of it.
+///
+/// Reading and writing a field are `O(log fields)` beside what the field itself costs; the delta holds that field alone. A field adds its name
+/// and two bytes.
+///
+/// Source: Almeida, Shoker, Baquero, "Delta state replicated data types" (2018), after the maps of Riak (Brown, Cribbs, Meiklejohn,
+/// Elliott, "Riak DT map: a composable, convergent replicated dictionary", 2014).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OrMap(DotMap<(Kind, Vec<u8>), Value>);
 
