@@ -1,13 +1,28 @@
 //! What a value is filed under.
 
+use core::cmp::Ordering;
 use core::fmt;
+use core::hash::{Hash, Hasher};
+use std::sync::Arc;
 
 use meshwork_dht::Position;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// A namespace and a name inside it, shown as `namespace/name`.
+///
+/// A copy shares the bytes, and the position is computed once.
+#[derive(Clone, Deserialize)]
+#[serde(from = "Parts")]
+pub struct Key(Arc<Placed>);
+
+/// A key's parts and where they lie.
+struct Placed {
+    parts: Parts,
+    position: Position,
+}
+
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Key {
+struct Parts {
     namespace: String,
     name: Vec<u8>,
 }
@@ -47,10 +62,10 @@ impl Key {
     /// # Errors
     /// [`InvalidKey`] when either is outside its limits.
     pub fn new(namespace: &str, name: &[u8]) -> Result<Self, InvalidKey> {
-        let key = Self {
+        let key = Self::from(Parts {
             namespace: namespace.to_owned(),
             name: name.to_owned(),
-        };
+        });
         key.check().map(|()| key)
     }
 
@@ -68,16 +83,16 @@ impl Key {
     /// The limits, checked again for a key that came from a peer or a disk.
     pub(crate) fn check(&self) -> Result<(), InvalidKey> {
         let allowed = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.');
-        let namespace = self.namespace.as_bytes();
+        let namespace = self.namespace().as_bytes();
         if namespace.is_empty()
             || namespace.len() > Self::NAMESPACE_BYTES_MAX
             || !namespace.iter().copied().all(allowed)
         {
             return Err(InvalidKey::Namespace(
-                self.namespace.chars().take(80).collect(),
+                self.namespace().chars().take(80).collect(),
             ));
         }
-        match self.name.len() {
+        match self.name().len() {
             0 => Err(InvalidKey::EmptyName),
             bytes if bytes > Self::NAME_BYTES_MAX => Err(InvalidKey::NameTooLong { bytes }),
             _ => Ok(()),
@@ -87,25 +102,64 @@ impl Key {
     /// The namespace.
     #[must_use]
     pub fn namespace(&self) -> &str {
-        &self.namespace
+        &self.0.parts.namespace
     }
 
     /// The name inside the namespace.
     #[must_use]
     pub fn name(&self) -> &[u8] {
-        &self.name
+        &self.0.parts.name
     }
 
     /// Where the key lies on the ring.
     #[must_use]
     pub fn position(&self) -> Position {
-        Position::of(&self.namespace, &self.name)
+        self.0.position
+    }
+}
+
+impl From<Parts> for Key {
+    fn from(parts: Parts) -> Self {
+        let position = Position::of(&parts.namespace, &parts.name);
+        Self(Arc::new(Placed { parts, position }))
+    }
+}
+
+impl Serialize for Key {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.parts.serialize(serializer)
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.parts == other.0.parts
+    }
+}
+
+impl Eq for Key {}
+
+impl PartialOrd for Key {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Key {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.parts.cmp(&other.0.parts)
+    }
+}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.parts.hash(state);
     }
 }
 
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.namespace, self.name.escape_ascii())
+        write!(f, "{}/{}", self.namespace(), self.name().escape_ascii())
     }
 }
 
@@ -132,17 +186,17 @@ impl Prefix {
     pub fn parse(text: &str) -> Result<Self, InvalidKey> {
         // A prefix may end at the slash; one more byte makes it a key whose rules are the same.
         let key = Key::parse(&format!("{text}*"))?;
-        let name = key.name.strip_suffix(b"*").unwrap_or(&key.name).to_vec();
+        let name = key.name().strip_suffix(b"*").unwrap_or(key.name());
         Ok(Self {
-            namespace: key.namespace,
-            name,
+            namespace: key.namespace().to_owned(),
+            name: name.to_vec(),
         })
     }
 
     /// Whether `key` is one of these.
     #[must_use]
     pub fn covers(&self, key: &Key) -> bool {
-        self.namespace == key.namespace && key.name.starts_with(&self.name)
+        self.namespace == key.namespace() && key.name().starts_with(&self.name)
     }
 
     pub(crate) fn check(&self) -> Result<(), InvalidKey> {
