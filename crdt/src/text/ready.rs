@@ -14,6 +14,8 @@ pub(crate) struct Ready {
     known: BTreeMap<(ActorId, u64), (Origin, ChangeHash)>,
     applied: BTreeSet<ChangeHash>,
     waiting: Vec<Change>,
+    /// Own changes that are not among the known and applied yet: who only writes never asks for them.
+    own: Vec<((ActorId, u64), ChangeHash)>,
 }
 
 /// Whether a change is by the store in whose dot it came. One that is wins over one that is not, so that
@@ -37,13 +39,20 @@ impl Ready {
 
     pub(crate) fn note_own(&mut self, change: &Change) {
         let place = (change.actor_id().clone(), change.seq());
-        self.known.insert(place, (Origin::Own, change.hash()));
-        self.applied.insert(change.hash());
+        self.own.push((place, change.hash()));
+    }
+
+    fn settle_own(&mut self) {
+        for (place, hash) in self.own.drain(..) {
+            self.known.insert(place, (Origin::Own, hash));
+            self.applied.insert(hash);
+        }
     }
 
     /// Takes in changes. Of two for one place the store's own counts, and else the smaller hash: on every node
     /// the same, whichever came first.
     pub(crate) fn add(&mut self, changes: Vec<(Origin, Change)>) -> Result<(), Equivocation> {
+        self.settle_own();
         for (origin, change) in changes {
             let (place, hash) = ((change.actor_id().clone(), change.seq()), change.hash());
             match self.known.get_mut(&place) {
@@ -67,6 +76,7 @@ impl Ready {
 
     /// The changes whose dependencies are all applied, in an order in which they can be; they count as applied.
     pub(crate) fn take(&mut self) -> Vec<Change> {
+        self.settle_own();
         let mut ready = Vec::new();
         let mut lacks: BTreeMap<ChangeHash, Vec<usize>> = BTreeMap::new();
         let mut missing: Vec<usize> = Vec::with_capacity(self.waiting.len());
