@@ -208,6 +208,27 @@ fn documents(seeds: &mut Seeds) {
     let together = |parts: &[Vec<u8>]| pieces::join(parts.iter().map(Vec::as_slice));
     let seeds = seeds.entry("document_chunks").or_default();
     seeds.extend(whole.chunks(4).chain(contents.chunks(4)).map(together));
+    seeds.push(together(&[[&[0], pack().as_slice()].concat()]));
+}
+
+/// A chunk in which a store packed its commits.
+fn pack() -> Vec<u8> {
+    let mut writer = Writer::new(1);
+    let mut object = Object::new();
+    for session in 1..1_000 {
+        let document = object.as_document().cloned().unwrap_or_default();
+        let seed = ActorSeed::new(ReplicaId::from_bytes([1; 8]), session);
+        let mut text = Text::open(&document, object.version(), seed);
+        text.splice(0, 0, "x").expect("the start is inside");
+        let op = text.commit_to(&document).expect("something was edited");
+        if let Op::Pack { chunk, .. } = op {
+            return chunk;
+        }
+        let delta = object.apply(&writer.stamp(true, 0), &op, &merges());
+        object.join(&delta.expect("the dot is new"));
+        writer.wrote();
+    }
+    unreachable!("commits are packed once they are many")
 }
 
 fn members(seeds: &mut Seeds) {
