@@ -235,7 +235,7 @@ impl Replication {
                         let again = self.now + parked_for(*refusal);
                         self.timers.insert((again, Timer::Unpark(from, seq)));
                     } else if self.outbox.acknowledge(from, seq, &mut self.journal) {
-                        self.write_acknowledged(seq);
+                        self.write_acknowledged(from, seq);
                     }
                 }
                 self.deliver_soon();

@@ -2,7 +2,7 @@
 
 use meshwork_crdt::{CausalContext, Dot, Object, Op, Stamp};
 use meshwork_dht::Position;
-use meshwork_membership::Time;
+use meshwork_membership::{NodeId, Time};
 
 use crate::engine::{Output, Replication, Timer};
 use crate::message::Item;
@@ -15,11 +15,21 @@ use crate::{Key, ReadStore};
 pub(crate) struct PendingWrite {
     seq: u64,
     dot: Dot,
-    acknowledged: usize,
+    /// Whether this node is one of the replicas.
+    here: usize,
+    /// The others that hold it. A change of placement sends it again to some of them, so they are not just counted.
+    others: Vec<NodeId>,
     needed: usize,
     /// What makes it durable here.
     batch: u64,
     deadline: Time,
+}
+
+impl PendingWrite {
+    /// Replicas that hold it.
+    const fn acknowledged(&self) -> usize {
+        self.here + self.others.len()
+    }
 }
 
 impl Replication {
@@ -230,7 +240,8 @@ impl Replication {
                     PendingWrite {
                         seq,
                         dot,
-                        acknowledged: here,
+                        here,
+                        others: Vec::new(),
                         needed,
                         batch: self.journal.latest(),
                         deadline,
@@ -255,19 +266,21 @@ impl Replication {
         self.deliver_soon();
     }
 
-    /// One more replica holds what the outbox had under `seq`. It was sent only once durable here.
-    pub(crate) fn write_acknowledged(&mut self, seq: u64) {
+    /// A replica holds what the outbox had under `seq`. It was sent only once durable here.
+    pub(crate) fn write_acknowledged(&mut self, peer: NodeId, seq: u64) {
         let Some(id) = self.waiting_for.get(&seq).copied() else {
             return;
         };
         let Some(pending) = self.writes.get_mut(&id) else {
             return;
         };
-        pending.acknowledged += 1;
-        if pending.acknowledged >= pending.needed {
+        if !pending.others.contains(&peer) {
+            pending.others.push(peer);
+        }
+        if pending.acknowledged() >= pending.needed {
             let done = Written {
                 dot: pending.dot,
-                acknowledged: pending.acknowledged,
+                acknowledged: pending.acknowledged(),
             };
             self.end_write(id, |_| Ok(done));
         }
@@ -278,14 +291,9 @@ impl Replication {
             self.counts.timeouts += 1;
         }
         self.end_write(id, |pending| {
-            let PendingWrite {
-                acknowledged,
-                needed,
-                ..
-            } = *pending;
             Err(WriteError::Timeout {
-                acknowledged,
-                needed,
+                acknowledged: pending.acknowledged(),
+                needed: pending.needed,
             })
         });
     }

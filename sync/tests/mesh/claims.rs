@@ -328,3 +328,48 @@ fn a_value_of_a_kind_that_nobody_here_knows_is_kept_and_passed_on() {
     sim.run_for(secs(1));
     assert!(local(&mut sim, 2, &key("a/a")).is_deleted());
 }
+
+#[test]
+fn a_replica_that_acknowledges_twice_counts_once() {
+    let mut sim = mesh(5);
+    let key = (0..200)
+        .map(|n| format!("a/{n}"))
+        .find(|name| !replicas(&sim, name).contains(&0))
+        .unwrap();
+    let placed = replicas(&sim, &key);
+    let outsider = (1..5).find(|n| !placed.contains(n)).unwrap();
+    // Only the first of the replicas has room.
+    for n in [placed[1], placed[2], outsider] {
+        sim.nodes[n].full = true;
+    }
+    let patient = Write {
+        key: Key::parse(&key).unwrap(),
+        op: Op::Put(b"x".to_vec()),
+        level: Level::Quorum,
+        timeout: secs(200),
+    };
+    sim.write(0, 1, patient);
+    sim.run_for(secs(1));
+    // Another one takes the place of the last.
+    sim.set_view(0, view((0..5).filter(|n| *n != placed[2])));
+    sim.run_for(secs(1));
+    let said = |sim: &Sim| {
+        let ok = |(n, said): &(usize, Output)| {
+            *n == 0 && matches!(said, Output::Written { result: Ok(_), .. })
+        };
+        sim.answers.iter().any(ok)
+    };
+    assert!(!said(&sim), "one replica is no quorum");
+    sim.nodes[placed[1]].full = false;
+    sim.run_for(secs(100));
+    assert!(said(&sim), "two replicas are");
+}
+
+/// The nodes that a key is placed on.
+fn replicas(sim: &Sim, name: &str) -> Vec<usize> {
+    let partition = key(name).position().partition();
+    let placed = sim.core(0).placement().replicas(partition).to_vec();
+    (0..sim.nodes.len())
+        .filter(|n| placed.contains(&id(*n)))
+        .collect()
+}
