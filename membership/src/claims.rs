@@ -4,12 +4,14 @@
 //! Where we differ, so that one liar evicts nobody who can still speak for itself:
 //!
 //! * `Down` from a peer is an accusation, not a verdict. It starts this node's own suspicion; when
-//!   [`Config::confirmations`](crate::Config::confirmations) distinct peers say it, half of that suspicion's time is enough.
+//!   [`Config::confirmations`](crate::Config::confirmations) distinct peers say it, half of a suspicion's least time is enough.
 //! * `Left` is believed from the leaver itself, or from that many distinct peers. From one peer it only decides that the
 //!   member, should it fall silent, has left rather than died.
 //! * A claim that another made may raise an incarnation by [`JUMP_MAX`] at most; its owner may raise it to anything. An
 //!   incarnation that is too far above what the owner says for it to have been the owner's was made up: the owner is believed.
 //! * Whoever is held for anything but `Alive` is told so by whoever holds it, so that it can refute.
+//! * A refutation carries a hash of the metadata in place of them. Who knows others asks the member itself.
+//! * What came by comparing lists is not spread as news: it is news to this node only, and others find it the same way.
 //! * In an exchange of lists, the `Down` of the peer against our `Alive` makes us probe, not suspect: after a split
 //!   heals, one half would suspect the other otherwise.
 
@@ -35,7 +37,7 @@ impl Membership {
             return self.handle_claim_about_me(now, from, &claim);
         }
         let Some(known) = self.table.get(claim.id).map(|record| &record.member) else {
-            return self.handle_unknown(now, from, claim);
+            return self.handle_unknown(now, from, claim, via);
         };
         let (incarnation, state) = (known.incarnation, known.state);
         let first_hand = claim.id == from;
@@ -45,17 +47,17 @@ impl Membership {
         }
         if claim.incarnation < incarnation {
             if first_hand && incarnation - claim.incarnation > RAISE_MAX {
-                self.revive(now, from, claim);
+                self.revive(now, from, claim, via);
             } else if first_hand {
                 self.charge(now, claim.id);
             }
             return;
         }
         match claim.state {
-            State::Alive if claim.incarnation > incarnation => self.revive(now, from, claim),
+            State::Alive if claim.incarnation > incarnation => self.revive(now, from, claim, via),
             State::Alive if first_hand || via == Via::Exchange => self.doubt(now, from, &claim),
             State::Alive => {}
-            State::Suspect => self.suspect(now, claim.id, claim.incarnation),
+            State::Suspect => self.handle_accusation(now, from, &claim),
             State::Down if via == Via::Exchange && state == State::Alive => {
                 self.ring.hurry(claim.id);
             }
@@ -65,9 +67,11 @@ impl Membership {
     }
 
     /// Somebody who is not in the list. Only who has metadata can be reached and placed.
-    fn handle_unknown(&mut self, now: Time, from: NodeId, claim: Claim) {
+    fn handle_unknown(&mut self, now: Time, from: NodeId, claim: Claim, via: Via) {
         let Some(meta) = claim.meta.clone() else {
-            return;
+            // Somebody whom all others seem to know.
+            let soon = self.timing.base_period();
+            return self.unsettle(now, soon);
         };
         let deadline = if claim.state.is_live() {
             if !self.make_room_for(now, from, &claim) {
@@ -101,16 +105,21 @@ impl Membership {
             deadline,
         );
         if state == State::Alive {
-            self.tell_all(
-                now,
-                Claim {
-                    state,
-                    ..claim.clone()
-                },
-            );
+            if via == Via::Gossip || claim.id == from {
+                let accusers = Vec::new();
+                let told = claim.clone();
+                self.tell_all(
+                    now,
+                    Claim {
+                        state,
+                        accusers,
+                        ..told
+                    },
+                );
+            }
             self.emit(Event::Joined(claim.id));
             if claim.state == State::Suspect {
-                self.suspect(now, claim.id, claim.incarnation);
+                self.suspect(now, claim.id, claim.incarnation, &claim.accusers);
             }
         } else {
             self.emit(Event::Down(claim.id));
@@ -136,9 +145,15 @@ impl Membership {
     }
 
     /// A newer claim of life: from its owner, who alone raises it, however it came here.
-    fn revive(&mut self, now: Time, from: NodeId, claim: Claim) {
-        let (Some(known), Some(meta)) = (self.member(claim.id).cloned(), claim.meta.clone()) else {
+    fn revive(&mut self, now: Time, from: NodeId, claim: Claim, via: Via) {
+        let Some(record) = self.table.get(claim.id) else {
             return;
+        };
+        let known = record.member.clone();
+        let as_before = (claim.described == record.described).then(|| known.meta.clone());
+        let Some(meta) = claim.meta.clone().or(as_before) else {
+            // It changed its metadata, and we missed it: only itself may say what they are.
+            return self.charge(now, claim.id);
         };
         if !known.state.is_live() && !self.make_room_for(now, from, &claim) {
             self.counters.members_refused += 1;
@@ -170,67 +185,26 @@ impl Membership {
             self.emit(Event::Changed(claim.id));
         }
         let id = claim.id;
-        self.tell_all(now, claim);
+        if via == Via::Gossip || id == from {
+            self.tell_all(now, claim);
+        }
         if !known.state.is_live() && id == from {
-            self.ask_exchange_of_returned(now, id);
+            self.compare_with_returned(now, id);
         }
     }
 
     /// `Alive`, at the incarnation at which we hold it for something else, or with other metadata: it should say so itself.
     fn doubt(&mut self, now: Time, from: NodeId, claim: &Claim) {
-        let differs = self.member(claim.id).is_some_and(|known| {
-            known.state != State::Alive
-                || (claim.id == from && claim.meta.as_ref() != Some(&known.meta))
+        let differs = self.table.get(claim.id).is_some_and(|record| {
+            let known = &record.member;
+            let described = match &claim.meta {
+                Some(meta) => *meta == known.meta,
+                None => claim.described == record.described,
+            };
+            known.state != State::Alive || (claim.id == from && !described)
         });
         if differs {
             self.charge(now, claim.id);
-        }
-    }
-
-    /// Starts a suspicion, unless one is running at this incarnation or it is too late for one. An accusation at a newer
-    /// incarnation starts it anew: a liar may so keep a dead member among the suspects, but not hurry an honest one out.
-    pub(crate) fn suspect(&mut self, now: Time, id: NodeId, incarnation: u64) {
-        let Some(known) = self.member(id).cloned() else {
-            return;
-        };
-        let possible = match known.state {
-            State::Alive => incarnation >= known.incarnation,
-            State::Suspect => incarnation > known.incarnation,
-            State::Down | State::Left => false,
-        };
-        if !possible {
-            return;
-        }
-        let deadline = now + self.timing.suspicion(self.size());
-        self.put(
-            now,
-            Member {
-                incarnation,
-                state: State::Suspect,
-                since: now,
-                ..known.clone()
-            },
-            Some(deadline),
-        );
-        if known.state == State::Alive {
-            self.emit(Event::Suspected(id));
-        }
-        self.spread_state_of(now, id);
-        self.charge(now, id);
-    }
-
-    fn handle_death(&mut self, now: Time, from: NodeId, claim: &Claim) {
-        self.suspect(now, claim.id, claim.incarnation);
-        let enough = self.config.confirmations.max(1);
-        let Some(record) = self.table.get_mut(claim.id) else {
-            return;
-        };
-        if record.member.state == State::Suspect && record.down_by.add(from, enough) >= enough {
-            let (since, deadline) = (record.member.since, record.deadline.unwrap_or(now));
-            let full = self.timing.suspicion(self.table.live().len() + 1);
-            // Not in the past: that would look as if this node had been paused.
-            let sooner = deadline.min(since + full / 2).max(now);
-            self.table.set_deadline(claim.id, sooner);
         }
     }
 
@@ -331,7 +305,7 @@ impl Membership {
         self.remember(now, id);
     }
 
-    fn spread_state_of(&mut self, now: Time, id: NodeId) {
+    pub(crate) fn spread_state_of(&mut self, now: Time, id: NodeId) {
         if let Some(claim) = self.table.get(id).map(|record| self.brief_claim(record)) {
             self.tell_all(now, claim);
         }
@@ -358,8 +332,8 @@ impl Membership {
         let Some(record) = self.table.get_mut(id) else {
             return;
         };
-        if record.told.is_none_or(|told| told + pause <= now) {
-            record.told = Some(now);
+        if record.dealings.told.is_none_or(|told| told + pause <= now) {
+            record.dealings.told = Some(now);
             let (purpose, claims) = (Purpose::Gossip, vec![claim]);
             self.send(id, &Message { purpose, claims });
         }
@@ -368,18 +342,23 @@ impl Membership {
     /// What we hold a member for; with its metadata only where that is needed.
     fn brief_claim(&self, record: &Record) -> Claim {
         Claim {
+            id: record.member.id,
+            incarnation: record.member.incarnation,
+            state: record.member.state,
+            gone_secs: self.gone_secs(record),
+            accusers: match record.member.state {
+                State::Suspect => record.accusers.clone(),
+                State::Alive | State::Down | State::Left => Vec::new(),
+            },
+            described: 0,
             meta: None,
-            ..self.full_claim(record)
         }
     }
 
     pub(crate) fn full_claim(&self, record: &Record) -> Claim {
         Claim {
-            id: record.member.id,
-            incarnation: record.member.incarnation,
-            state: record.member.state,
-            gone_secs: self.gone_secs(record),
             meta: Some(record.member.meta.clone()),
+            ..self.brief_claim(record)
         }
     }
 

@@ -17,7 +17,8 @@ use core::time::Duration;
 pub struct Config {
     /// One member is probed in every period. Longer: less traffic, later detection. Default 1 s.
     pub probe_period: Duration,
-    /// How long a direct ping may take before others are asked to ping too; the rest of the period is for them.
+    /// How long a direct ping, repeated meanwhile, may take before others are asked to ping too; the rest of the period is
+    /// for them. At least three round trips to that member are waited, if those were measured and are longer.
     /// Longer: fewer indirect probes on slow links, less time for the indirect ones. Default 500 ms.
     pub probe_timeout: Duration,
     /// How many others are asked when a ping is not answered. More: fewer false suspicions, more messages. Default 3.
@@ -25,8 +26,15 @@ pub struct Config {
     /// A suspect has this long, times the doublings in the mesh's size (at least 3), to refute.
     /// Longer: fewer false deaths, later detection. Default 700 ms: 2.1 s for 5 members, 5.6 s for 128.
     pub suspicion_per_doubling: Duration,
-    /// So many distinct peers that say "down" or "left" count as a confirmation. More: more liars are needed to
-    /// be believed, and the last to hear of a death rely on their own timer. Default 2; 0 counts as 1.
+    /// As long as only one member accuses it, a suspect has this many times that time; each further accuser shortens it.
+    /// More: a member whose own network is bad does less harm, and a crash that few noticed is found later. Default 6.
+    pub suspicion_stretch: u32,
+    /// How far a node may slow itself down when its own probes fail: to this many times its periods, and one more
+    /// (Lifeguard's local health multiplier). More: a slow node accuses fewer, and finds crashes later. Default 8.
+    pub strain_max: u32,
+    /// So many further accusers shorten a suspicion to its least time, and so many distinct peers that say "down" or
+    /// "left" count as a confirmation. More: more liars are needed to be believed, later detection. Default 2; for "down"
+    /// and "left" 0 counts as 1.
     pub confirmations: usize,
     /// While there is news, it is sent this often to `gossip_fanout` random members. Longer: slower news. Default 200 ms.
     pub gossip_period: Duration,
@@ -39,8 +47,8 @@ pub struct Config {
     pub piggyback_bytes_max: usize,
     /// Bytes of news in a message that has no other purpose. Default 4,096.
     pub gossip_bytes_max: usize,
-    /// Digests are compared with a random member this often, and whole lists exchanged if they differ.
-    /// Longer: less traffic, later repair of lost news. Default 30 s.
+    /// Digests are compared with a random member at least this often, sooner after changes, and what differs is exchanged.
+    /// Longer: less traffic at rest, later repair of lost news. Default 30 s.
     pub push_pull_period: Duration,
     /// Bytes of one message of an exchange; longer lists are sent in parts. At most [`MESSAGE_BYTES_MAX`]. Default 1 MiB.
     ///
@@ -74,6 +82,8 @@ impl Config {
             probe_timeout: Duration::from_millis(500),
             indirect_probes: 3,
             suspicion_per_doubling: Duration::from_millis(700),
+            suspicion_stretch: 6,
+            strain_max: 8,
             confirmations: 2,
             gossip_period: Duration::from_millis(200),
             gossip_fanout: 3,

@@ -1,7 +1,8 @@
 //! News that is still to be spread.
 //!
 //! Source: SWIM (Das, Gupta, Motivala 2002), section 4.1: what was sent less often goes first, and each piece is
-//! sent λ log n times.
+//! sent λ log n times. Where we differ: hearing a piece of news from others counts as having sent it, as it shows that the
+//! news is about already (feedback; Demers and others, PODC 1987). Under loss less comes back, and more is sent.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,6 +23,7 @@ struct News {
     claim: Claim,
     bytes: usize,
     sent: u32,
+    heard: u32,
     number: u64,
 }
 
@@ -35,8 +37,15 @@ impl GossipQueue {
     /// Metadata that was still being spread is so further on: a newcomer that is suspected at once must become known too.
     pub(crate) fn push(&mut self, mut claim: Claim) {
         let old = self.news.get_mut(&claim.id).map(|news| &mut news.claim);
-        if let Some(old) = old.filter(|old| old.incarnation == claim.incarnation) {
-            claim.meta = claim.meta.or(old.meta.take());
+        let described = |old: &Claim| old.meta.as_ref().map(crate::Meta::hash);
+        let still_fits = |old: &&mut Claim| {
+            old.incarnation == claim.incarnation
+                || (claim.described != 0 && described(old) == Some(claim.described))
+        };
+        if let Some(old) = old.filter(still_fits)
+            && claim.meta.is_none()
+        {
+            claim.meta = old.meta.take();
         }
         self.remove(claim.id);
         self.count += 1;
@@ -44,8 +53,25 @@ impl GossipQueue {
             bytes: claim.bytes(),
             claim,
             sent: 0,
+            heard: 0,
             number: self.count,
         });
+    }
+
+    /// Others spread this too. Counts for three quarters of the repetitions at most: nobody is silenced by being told his own.
+    pub(crate) fn heard(&mut self, claim: &Claim, times_max: u32) {
+        let Some(news) = self.news.get_mut(&claim.id) else {
+            return;
+        };
+        let ours = &news.claim;
+        let same = (ours.incarnation, ours.state) == (claim.incarnation, claim.state)
+            && ours.accusers.iter().all(|tag| claim.accusers.contains(tag));
+        if same && news.heard < times_max - times_max.div_ceil(4) {
+            news.heard += 1;
+            if news.sent + news.heard >= times_max {
+                self.remove(claim.id);
+            }
+        }
     }
 
     /// Stops to spread anything about that member.
@@ -83,7 +109,7 @@ impl GossipQueue {
         self.order.remove(&news.key());
         let claim = news.claim.clone();
         news.sent += 1;
-        if news.sent < times_max {
+        if news.sent + news.heard < times_max {
             self.insert(news);
         }
         Some(claim)
@@ -115,6 +141,8 @@ mod tests {
             incarnation,
             state: State::Suspect,
             gone_secs: 0,
+            accusers: Vec::new(),
+            described: 0,
             meta: None,
         }
     }
@@ -155,6 +183,38 @@ mod tests {
         assert_eq!(queue.take(1000, 2), core::slice::from_ref(&full));
         queue.push(claim(1, 2));
         assert_eq!(queue.take(1000, 2), [claim(1, 2)]);
+    }
+
+    #[test]
+    fn what_others_spread_is_spread_less_but_a_quarter_of_it_always() {
+        let mut queue = GossipQueue::default();
+        queue.push(claim(1, 1));
+        (0..100).for_each(|_| queue.heard(&claim(1, 2), 8));
+        (0..100).for_each(|_| queue.heard(&claim(1, 1), 8));
+        let sent = (0..100).filter(|_| !queue.take(1000, 8).is_empty());
+        assert_eq!(sent.count(), 2);
+    }
+
+    #[test]
+    fn a_refutation_takes_the_metadata_along_that_is_still_spread() {
+        let meta = crate::Meta::default();
+        let joined = Claim {
+            state: State::Alive,
+            meta: Some(meta.clone()),
+            ..claim(1, 1)
+        };
+        let refuted = |described| Claim {
+            state: State::Alive,
+            described,
+            ..claim(1, 2)
+        };
+        let mut queue = GossipQueue::default();
+        queue.push(joined.clone());
+        queue.push(refuted(meta.hash()));
+        assert_eq!(queue.take(1000, 2)[0].meta, Some(meta.clone()));
+        queue.push(joined);
+        queue.push(refuted(meta.hash() ^ 1));
+        assert_eq!(queue.take(1000, 2)[0].meta, None);
     }
 
     #[test]

@@ -4,19 +4,23 @@
 //! time to refute before it is held for dead. Nobody is in charge, the traffic of a node does not grow with the mesh,
 //! and a crash is known to all within seconds.
 //!
-//! Source: Das, Gupta, Motivala, "SWIM: Scalable Weakly-consistent Infection-style Process Group Membership Protocol",
-//! DSN 2002, with suspicion (section 4.2). Where we differ, and why:
+//! Sources: Das, Gupta, Motivala, "SWIM: Scalable Weakly-consistent Infection-style Process Group Membership Protocol",
+//! DSN 2002, with suspicion (section 4.2); Dadgar, Phillips, Currey, "Lifeguard: Local Health Awareness for More Accurate
+//! Failure Detection", DSN 2018: a node whose own probes fail slows itself down, relays say so when they get no answer,
+//! a suspect has less time the more members accuse it, and hears of it first; Dabek and others, "Vivaldi", SIGCOMM 2004.
+//! Where we differ, and why (more in the modules):
 //!
-//! * News has its own rounds of gossip while there is any, besides riding on pings: the last to hear hears soon. At rest there are none.
-//! * A digest is compared with a random member now and then, and lists are exchanged only if it differs: lost news is
-//!   found, and a mesh at rest stays quiet.
-//! * The dead are probed slowly, so that the halves of a split mesh find each other; the first contact exchanges lists.
-//! * What others say about a member is an accusation, not a verdict (the rules are in `claims.rs`), since a member of the mesh
-//!   may lie. Claims are not signed: a liar can make a member look suspect, or show forged metadata, until the member hears of it
-//!   and refutes, which takes a round of gossip.
+//! * News has its own rounds of gossip while there is any, besides riding on pings: the last to hear hears soon. At rest
+//!   there are none. News that comes back from others is sent less often.
+//! * Digests are compared with a random member, often after a change and seldom at rest, and then only what differs is
+//!   sent: lost news is found, a thousand joiners learn of each other within a second, and a mesh at rest stays quiet.
+//! * The dead are probed slowly, so that the halves of a split mesh find each other; the first contact compares lists.
+//! * Pings are repeated while their answer is awaited: at 20 % loss next to nobody is suspected, and a refutation is short.
+//! * What others say about a member is an accusation, not a verdict (the rules are in `claims.rs` and `suspicion.rs`), since a
+//!   member of the mesh may lie. Claims are not signed: a liar can make a member look suspect, or show forged metadata,
+//!   until the member hears of it and refutes, which takes a round of gossip.
 //! * A node that was not run for a while judges nobody by what it missed.
-//!
-//! Lifeguard's parts (Dadgar, Phillips, Currey 2017) belong into `timing.rs`; telling the suspect first is here already.
+//! * Coordinates are whole numbers on the wire, and computed without functions that differ between machines.
 //!
 //! # Driving it
 //!
@@ -71,16 +75,23 @@ mod event;
 mod membership;
 
 mod claims;
+mod suspicion;
+
 mod exchange;
 mod myself;
 mod probing;
+mod questions;
+mod reconcile;
+mod remembering;
 
+mod coordinate;
 mod gossip;
 mod ring;
 mod table;
 mod timing;
 
 pub use config::Config;
+pub use coordinate::Coordinate;
 pub use event::{Counters, Event, Output};
 pub use member::{DecodeRemembered, Member, Remembered, State};
 pub use membership::{Membership, RejectMessage};

@@ -1,6 +1,6 @@
 //! The state machine: its state, its commands, and who handles which input.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
 use core::time::Duration;
 
@@ -8,16 +8,18 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::claims::Via;
+use crate::coordinate::Vivaldi;
 use crate::exchange::Joining;
 use crate::gossip::GossipQueue;
 use crate::message::{Claim, DecodeMessage, INCARNATION_MAX, Message, Purpose};
 use crate::meta::InvalidMeta;
-use crate::myself::Rivals;
-use crate::probing::{Awaited, Probe};
+use crate::myself::{Described, Rivals};
+use crate::probing::{Probe, Reached};
+use crate::questions::{Awaited, Questions};
 use crate::ring::Ring;
-use crate::table::Table;
-use crate::timing::Timing;
-use crate::{Config, Counters, Event, Member, Meta, NodeId, Output, Remembered, State, Time};
+use crate::table::{Step, Table};
+use crate::timing::{SHORTEST, Timing};
+use crate::{Config, Coordinate, Counters, Event, Member, Meta, NodeId, Output, State, Time};
 
 /// One node's view of the mesh, as a state machine. The crate's documentation says how to drive it.
 #[derive(Debug)]
@@ -30,7 +32,10 @@ pub struct Membership {
     pub(crate) ring: Ring,
     pub(crate) gossip: GossipQueue,
     pub(crate) probe: Option<Probe>,
-    pub(crate) awaited: BTreeMap<u64, Awaited>,
+    pub(crate) questions: Questions,
+    pub(crate) reached: Reached,
+    pub(crate) vivaldi: Vivaldi,
+    pub(crate) described: Described,
     pub(crate) sequence: u64,
     pub(crate) dead_cursor: NodeId,
     pub(crate) joining: Joining,
@@ -38,10 +43,12 @@ pub struct Membership {
     pub(crate) refute_after: Time,
     pub(crate) accused_at: Option<u64>,
     pub(crate) greeted: Option<Time>,
+    pub(crate) returned: Option<Time>,
+    pub(crate) digest_wait: Duration,
     pub(crate) clocks: Clocks,
     pub(crate) counters: Counters,
-    unsaved: BTreeSet<NodeId>,
-    outputs: VecDeque<Output>,
+    pub(crate) unsaved: BTreeSet<NodeId>,
+    pub(crate) outputs: VecDeque<Output>,
 }
 
 /// When the next step of each kind is due.
@@ -50,6 +57,7 @@ pub(crate) struct Clocks {
     /// The time of the latest input.
     pub(crate) now: Time,
     pub(crate) probe: Time,
+    pub(crate) repeat: Option<Time>,
     pub(crate) indirect: Option<Time>,
     pub(crate) gossip: Option<Time>,
     pub(crate) push_pull: Time,
@@ -69,6 +77,7 @@ impl Clocks {
             probe: within(config.probe_period),
             push_pull: within(config.push_pull_period),
             dead_probe: within(config.dead_probe_period),
+            repeat: None,
             indirect: None,
             gossip: None,
             save: None,
@@ -95,10 +104,15 @@ impl Membership {
     ) -> Result<Self, InvalidMeta> {
         meta.check()?;
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let incarnation = incarnation_floor.min(INCARNATION_MAX);
         let mut core = Self {
+            described: Described {
+                hash: meta.hash(),
+                since: incarnation,
+            },
             me: Member {
                 id,
-                incarnation: incarnation_floor.min(INCARNATION_MAX),
+                incarnation,
                 state: State::Alive,
                 meta,
                 since: now,
@@ -109,9 +123,13 @@ impl Membership {
             ring: Ring::default(),
             gossip: GossipQueue::default(),
             probe: None,
-            awaited: BTreeMap::new(),
-            // Random, so that a late ack from a former life matches nothing.
-            sequence: u64::from(rng.random::<u32>()),
+            questions: Questions::default(),
+            reached: Reached::default(),
+            vivaldi: Vivaldi::default(),
+            returned: None,
+            digest_wait: config.push_pull_period,
+            // Random, so that a late ack from a former life matches nothing; small, as it travels with each ping.
+            sequence: u64::from(rng.random::<u16>()),
             dead_cursor: NodeId::from_bytes(rng.random()),
             joining: Joining::default(),
             rivals: Rivals::default(),
@@ -137,6 +155,10 @@ impl Membership {
         if self.me.meta != meta {
             self.me.meta = meta;
             self.me.incarnation = self.me.incarnation.saturating_add(1);
+            self.described = Described {
+                hash: self.me.meta.hash(),
+                since: self.me.incarnation,
+            };
             self.announce_me(now);
         }
         Ok(())
@@ -154,11 +176,12 @@ impl Membership {
         self.me.incarnation = self.me.incarnation.saturating_add(1);
         self.probe = None;
         self.clocks.indirect = None;
+        self.clocks.repeat = None;
         self.joining.give_up();
         self.announce_me(now);
         let message = Message {
             purpose: Purpose::Gossip,
-            claims: vec![self.claim_about_me()],
+            claims: vec![self.full_claim_about_me()],
         };
         for to in self.pick(self.config.leave_direct_max, self.me.id) {
             self.send(to, &message);
@@ -182,48 +205,67 @@ impl Membership {
         if from == self.me.id {
             return Err(RejectMessage::FromMyself);
         }
-        self.admit(now, from, purpose)?;
-        let via = match purpose {
-            Purpose::ExchangePart | Purpose::ExchangeAsk | Purpose::ExchangeAnswer => Via::Exchange,
-            Purpose::Ping { .. }
-            | Purpose::Ack { .. }
-            | Purpose::PingReq { .. }
-            | Purpose::PingReqAck { .. }
-            | Purpose::Digest { .. }
-            | Purpose::Gossip => Via::Gossip,
-        };
+        self.admit(now, from, &purpose)?;
+        let via = via(&purpose);
         self.clocks.now = now;
+        let before = self.table.digest(&self.me);
+        let repeats = self.timing.retransmits(self.size());
         for claim in claims {
+            self.gossip.heard(&claim, repeats);
             self.handle_claim(now, from, claim, via);
         }
         self.greet(now, from);
-        match purpose {
-            Purpose::Ping { sequence } => self.answer_ping(from, sequence),
-            Purpose::Ack { sequence } | Purpose::PingReqAck { sequence } => {
-                self.handle_ack(sequence);
-            }
-            Purpose::PingReq { sequence, target } => self.relay_ping(now, from, sequence, target),
-            Purpose::Digest { sum } => self.compare_digest(now, from, sum),
-            Purpose::ExchangeAsk => self.answer_exchange(now, from),
-            Purpose::ExchangeAnswer => self.joining.answered(from),
-            Purpose::ExchangePart | Purpose::Gossip => {}
+        if before != self.table.digest(&self.me) {
+            self.unsettle(now, self.settles_within(via));
         }
+        self.handle_purpose(now, from, purpose);
         Ok(())
     }
 
-    /// Refuses what was not asked for or is asked for too often, before anything is believed.
-    fn admit(&self, now: Time, from: NodeId, purpose: Purpose) -> Result<(), RejectMessage> {
+    fn handle_purpose(&mut self, now: Time, from: NodeId, purpose: Purpose) {
         match purpose {
-            Purpose::Ack { sequence } => self.expects(sequence, from, Awaited::is_ping),
-            Purpose::PingReqAck { sequence } => self.expects(sequence, from, Awaited::is_request),
-            Purpose::PingReq { target, .. } => self.may_relay(target),
-            Purpose::ExchangeAsk if self.exchanged_lately(now, from) => Err(RejectMessage::TooSoon),
+            Purpose::Ping { sequence } => self.answer_ping(from, sequence),
+            Purpose::Ack {
+                sequence,
+                coordinate,
+            } => self.handle_ack(now, from, sequence, coordinate),
+            Purpose::PingReqAck { sequence } => self.handle_request_ack(from, sequence),
+            Purpose::PingReqNack { sequence } => self.handle_nack(from, sequence),
+            Purpose::PingReq { sequence, target } => self.relay_ping(now, from, sequence, target),
+            Purpose::Digest { sum } => self.compare_digest(now, from, sum),
+            Purpose::Sums { sums } => self.handle_sums(now, from, &sums),
+            Purpose::Have { buckets, hashes } => self.handle_have(now, from, buckets, &hashes),
+            Purpose::Want { hashes } => self.handle_want(now, from, &hashes),
+            Purpose::ExchangeAsk { sum, known } => self.answer_exchange(now, from, sum, known),
+            Purpose::ExchangeAnswer => self.joining.answered(from),
+            Purpose::ExchangePart | Purpose::Gossip => {}
+        }
+    }
+
+    /// Refuses what was not asked for or is asked for too often, before anything is believed.
+    fn admit(&mut self, now: Time, from: NodeId, purpose: &Purpose) -> Result<(), RejectMessage> {
+        match purpose {
+            Purpose::Ack { sequence, .. } => self.expects(*sequence, from, Awaited::is_ping),
+            Purpose::PingReqAck { sequence } | Purpose::PingReqNack { sequence } => {
+                self.expects(*sequence, from, Awaited::is_request)
+            }
+            Purpose::PingReq { target, .. } => self.may_relay(*target),
+            Purpose::Sums { .. } | Purpose::ExchangeAsk { .. } => self.admit_comparison(now, from),
+            Purpose::Have { .. } => self.awaits(now, from, Step::Have),
+            Purpose::Want { .. } => self.awaits(now, from, Step::Want),
             Purpose::Ping { .. }
             | Purpose::Gossip
             | Purpose::Digest { .. }
             | Purpose::ExchangePart
-            | Purpose::ExchangeAsk
             | Purpose::ExchangeAnswer => Ok(()),
+        }
+    }
+
+    /// News is about by then; what came by comparing lists others may lack too, and nobody else tells them.
+    fn settles_within(&self, via: Via) -> Duration {
+        match via {
+            Via::Gossip => self.config.gossip_period.saturating_mul(10),
+            Via::Exchange => self.config.gossip_period,
         }
     }
 
@@ -238,25 +280,31 @@ impl Membership {
     pub fn handle_timeout(&mut self, now: Time) {
         self.clocks.now = now;
         self.forgive_after_pause(now);
+        if self.clocks.repeat.is_some_and(|at| at <= now) {
+            self.repeat_ping(now);
+        }
         if self.clocks.indirect.is_some_and(|at| at <= now) {
             self.clocks.indirect = None;
             self.ask_others(now);
         }
+        self.remind_relays(now);
         if self.clocks.probe <= now {
-            self.clocks.probe = now + self.timing.probe_period();
             self.finish_probe(now);
             self.start_probe(now);
         }
+        let before = self.table.digest(&self.me);
         while let Some(id) = self.table.due(now) {
             self.handle_deadline(now, id);
+        }
+        if before != self.table.digest(&self.me) {
+            self.unsettle(now, self.settles_within(Via::Gossip));
         }
         if self.clocks.dead_probe <= now {
             self.clocks.dead_probe = now + self.config.dead_probe_period.max(SHORTEST);
             self.probe_dead(now);
         }
         if self.clocks.push_pull <= now {
-            self.clocks.push_pull = now + self.config.push_pull_period.max(SHORTEST);
-            self.offer_digest();
+            self.offer_digest(now);
         }
         self.retry_joins(now);
         if self.clocks.gossip.is_some_and(|at| at <= now) {
@@ -276,7 +324,9 @@ impl Membership {
             Some(clocks.probe),
             Some(clocks.push_pull),
             Some(clocks.dead_probe),
+            clocks.repeat,
             clocks.indirect,
+            self.questions.next_wake(),
             clocks.gossip,
             clocks.save,
             self.table.next_deadline(),
@@ -309,6 +359,27 @@ impl Membership {
         self.table.get(id).map(|record| &record.member)
     }
 
+    /// Where this node is, for estimates of round trips.
+    #[must_use]
+    pub fn coordinate(&self) -> Coordinate {
+        self.vivaldi.coordinate()
+    }
+
+    /// About how long a message to another member and its answer take: the middle one of the last three that were
+    /// measured, else an estimate from network coordinates; `None` as long as neither is known.
+    #[must_use]
+    pub fn distance(&self, to: NodeId) -> Option<Duration> {
+        let dealings = &self.table.get(to)?.dealings;
+        let estimate = || Some(self.coordinate().distance(&dealings.coordinate?));
+        dealings.round_trips.typical().or_else(estimate)
+    }
+
+    /// How far this node slows itself down since its own probes failed: 0 when all is well, up to [`Config::strain_max`].
+    #[must_use]
+    pub const fn strain(&self) -> u32 {
+        self.timing.strained()
+    }
+
     /// What was refused so far.
     #[must_use]
     pub const fn counters(&self) -> Counters {
@@ -327,14 +398,6 @@ impl Membership {
 
     pub(crate) fn emit(&mut self, event: Event) {
         self.outputs.push_back(Output::Event(event));
-    }
-
-    /// Puts a member's entry on disk up to date, soon.
-    pub(crate) fn remember(&mut self, now: Time, id: NodeId) {
-        self.unsaved.insert(id);
-        self.clocks
-            .save
-            .get_or_insert(now + self.config.remember_delay);
     }
 
     /// Spreads a claim.
@@ -373,44 +436,6 @@ impl Membership {
             self.clocks.gossip = Some(now + self.config.gossip_period.max(SHORTEST));
         }
     }
-
-    /// The process is about to end: gives what is not on disk yet, without the delay that gathers entries.
-    pub fn handle_stop(&mut self) {
-        self.clocks.save = None;
-        self.save();
-    }
-
-    fn save(&mut self) {
-        for id in core::mem::take(&mut self.unsaved) {
-            let output = match self.to_remember(id) {
-                Some(remembered) => Output::Remember(remembered),
-                None => Output::ForgetRemembered(id),
-            };
-            self.outputs.push_back(output);
-        }
-    }
-
-    fn to_remember(&self, id: NodeId) -> Option<Remembered> {
-        let (member, gone_for) = if id == self.me.id {
-            (&self.me, Duration::ZERO)
-        } else {
-            let record = self.table.get(id)?;
-            (
-                &record.member,
-                Duration::from_secs(self.gone_secs(record).into()),
-            )
-        };
-        Some(Remembered {
-            id,
-            incarnation: member.incarnation,
-            state: match member.state {
-                State::Alive | State::Suspect => State::Alive,
-                gone @ (State::Down | State::Left) => gone,
-            },
-            gone_for,
-            meta: member.meta.clone(),
-        })
-    }
 }
 
 /// A message is refused: the peer's fault or a race. Nothing changed; the driver counts it and goes on.
@@ -443,4 +468,20 @@ pub enum RejectMessage {
     TooSoon,
 }
 
-pub(crate) const SHORTEST: Duration = Duration::from_millis(1);
+const fn via(purpose: &Purpose) -> Via {
+    match purpose {
+        Purpose::ExchangePart
+        | Purpose::ExchangeAsk { .. }
+        | Purpose::ExchangeAnswer
+        | Purpose::Sums { .. }
+        | Purpose::Have { .. }
+        | Purpose::Want { .. } => Via::Exchange,
+        Purpose::Ping { .. }
+        | Purpose::Ack { .. }
+        | Purpose::PingReq { .. }
+        | Purpose::PingReqAck { .. }
+        | Purpose::PingReqNack { .. }
+        | Purpose::Digest { .. }
+        | Purpose::Gossip => Via::Gossip,
+    }
+}

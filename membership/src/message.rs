@@ -1,12 +1,12 @@
 //! What members send to each other.
 //!
 //! A version byte, then [postcard](https://postcard.jamesmunns.com/wire-format). A ping or ack without news is
-//! 4 to 12 bytes.
+//! 4 to 12 bytes; every second ack has 12 more.
 
 use serde::{Deserialize, Serialize};
 
 use crate::meta::{self, InvalidMeta};
-use crate::{Meta, NodeId, State};
+use crate::{Coordinate, Meta, NodeId, State};
 
 /// The longest message that is read or written: 1 MiB.
 pub const MESSAGE_BYTES_MAX: usize = 1 << 20;
@@ -26,7 +26,7 @@ pub struct Message {
 }
 
 /// What a message is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Purpose {
     /// "Are you there?"
     Ping {
@@ -37,6 +37,8 @@ pub enum Purpose {
     Ack {
         /// That of the ping.
         sequence: u64,
+        /// Where the sender is, now and then.
+        coordinate: Option<Coordinate>,
     },
     /// "Ping that member for me."
     PingReq {
@@ -50,19 +52,56 @@ pub enum Purpose {
         /// That of the request.
         sequence: u64,
     },
+    /// "I am well, but it did not answer me in time": Lifeguard's nack.
+    PingReqNack {
+        /// That of the request.
+        sequence: u64,
+    },
     /// Only news.
     Gossip,
-    /// "Is this the digest of your list too? If not, send it to me and ask for mine."
+    /// "Is this the digest of your list too? If not, tell me where yours differs."
     Digest {
         /// A sum over the live members.
         sum: u64,
     },
+    /// "It is not: these are the sums of its parts."
+    Sums {
+        /// For the members whose ids begin with the same five bits.
+        sums: [u32; Purpose::BUCKETS],
+    },
+    /// "In these parts ours differ: this is what I have there."
+    Have {
+        /// A bit for each part that differs.
+        buckets: u32,
+        /// A hash for each member there.
+        #[serde(deserialize_with = "meta::list::<_, _, { Purpose::HASHES_MAX }>")]
+        hashes: Vec<u32>,
+    },
+    /// "The claims with these hashes I do not have." With those that the other does not have.
+    Want {
+        /// As they came.
+        #[serde(deserialize_with = "meta::list::<_, _, { Purpose::HASHES_MAX }>")]
+        hashes: Vec<u32>,
+    },
     /// A part of a list, with more to come.
     ExchangePart,
-    /// The last part of a list; "now send me yours".
-    ExchangeAsk,
+    /// "Send me your list": from who joins.
+    ExchangeAsk {
+        /// A sum over the live members that it knows.
+        sum: u64,
+        /// How many those are.
+        known: u32,
+    },
     /// The last part of the answer.
     ExchangeAnswer,
+}
+
+impl Purpose {
+    /// Parts of a list that are compared for themselves.
+    pub const BUCKETS: usize = 32;
+
+    /// Hashes in one message.
+    pub const HASHES_MAX: usize = 1 << 15;
 }
 
 /// What one member says about another, or about itself.
@@ -76,7 +115,12 @@ pub struct Claim {
     pub state: State,
     /// For `Down` and `Left`: for how long, in whole seconds.
     pub gone_secs: u32,
-    /// What it said about itself at that incarnation. Always there for `Alive` and in exchanges.
+    /// For `Suspect`: the [`NodeId::tag`]s of those whose own probes failed. At most [`Claim::ACCUSERS_MAX`].
+    #[serde(deserialize_with = "meta::list::<_, _, { Claim::ACCUSERS_MAX }>")]
+    pub accusers: Vec<u32>,
+    /// For `Alive` without `meta`: the [`Meta::hash`] of what it says about itself, as before; else 0.
+    pub described: u32,
+    /// What it said about itself at that incarnation. Always there in exchanges.
     pub meta: Option<Meta>,
 }
 
@@ -111,12 +155,23 @@ impl Message {
         if !rest.is_empty() {
             return Err(DecodeMessage::Malformed);
         }
+        if let Purpose::Ack {
+            coordinate: Some(coordinate),
+            ..
+        } = &message.purpose
+            && !coordinate.is_valid()
+        {
+            return Err(DecodeMessage::Malformed);
+        }
         message.claims.iter().try_for_each(Claim::check)?;
         Ok(message)
     }
 }
 
 impl Claim {
+    /// Accusers in one claim; more change nothing.
+    pub const ACCUSERS_MAX: usize = 8;
+
     /// Bytes that it takes in a message.
     pub(crate) fn bytes(&self) -> usize {
         postcard::to_allocvec(self)
@@ -133,7 +188,9 @@ impl Claim {
         }
         match &self.meta {
             Some(meta) => meta.check().map_err(DecodeMessage::Meta),
-            None if self.state == State::Alive => Err(DecodeMessage::Malformed),
+            None if self.state == State::Alive && self.described == 0 => {
+                Err(DecodeMessage::Malformed)
+            }
             None => Ok(()),
         }
     }
@@ -171,7 +228,7 @@ pub enum DecodeMessage {
     Meta(#[source] InvalidMeta),
 }
 
-const WIRE_VERSION: u8 = 1;
+const WIRE_VERSION: u8 = 2;
 
 /// An id, and one byte for each other field.
-const CLAIM_BYTES_MIN: usize = NodeId::BYTES + 4;
+const CLAIM_BYTES_MIN: usize = NodeId::BYTES + 6;

@@ -3,6 +3,15 @@
 use crate::message::{Claim, INCARNATION_MAX, Message, Purpose};
 use crate::{Event, Membership, NodeId, State, Time};
 
+/// What this node says about itself, for those that know it already.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Described {
+    /// Of the metadata.
+    pub(crate) hash: u32,
+    /// The incarnation at which it changed.
+    pub(crate) since: u64,
+}
+
 /// Whether somebody else lives under this node's id.
 ///
 /// A former life of this node left claims behind, with another instance; they are outbid once or twice. Somebody who
@@ -28,19 +37,41 @@ impl Rivals {
 }
 
 impl Membership {
-    pub(crate) fn claim_about_me(&self) -> Claim {
+    pub(crate) fn full_claim_about_me(&self) -> Claim {
+        Claim {
+            meta: Some(self.me.meta.clone()),
+            ..self.brief_claim_about_me()
+        }
+    }
+
+    /// For those that know the metadata; others will ask.
+    fn brief_claim_about_me(&self) -> Claim {
         Claim {
             id: self.me.id,
             incarnation: self.me.incarnation,
             state: self.me.state,
             gone_secs: 0,
-            meta: Some(self.me.meta.clone()),
+            accusers: Vec::new(),
+            described: match self.me.state {
+                State::Alive => self.described.hash,
+                State::Suspect | State::Down | State::Left => 0,
+            },
+            meta: None,
+        }
+    }
+
+    /// For who may know this node since that incarnation.
+    fn claim_about_me_since(&self, incarnation: u64) -> Claim {
+        if incarnation < self.described.since {
+            self.full_claim_about_me()
+        } else {
+            self.brief_claim_about_me()
         }
     }
 
     /// Spreads what this node says about itself, and remembers it.
     pub(crate) fn announce_me(&mut self, now: Time) {
-        let claim = self.claim_about_me();
+        let claim = self.full_claim_about_me();
         self.tell_all(now, claim);
         self.remember(now, self.me.id);
     }
@@ -49,19 +80,20 @@ impl Membership {
     pub(crate) fn handle_claim_about_me(&mut self, now: Time, from: NodeId, claim: &Claim) {
         let mine = self.me.incarnation;
         let agrees = claim.state == self.me.state
-            && claim.meta.as_ref().is_none_or(|meta| *meta == self.me.meta);
+            && claim.meta.as_ref().is_none_or(|meta| *meta == self.me.meta)
+            && (claim.described == 0 || claim.described == self.described.hash);
         if claim.incarnation == mine && agrees {
             return;
         }
         if claim.incarnation < mine {
-            if claim.state != State::Alive {
-                self.reply_with_me(now, from);
+            if claim.state != State::Alive || claim.incarnation < self.described.since {
+                self.reply_with_me(now, from, claim.incarnation);
             }
             return;
         }
         if claim.incarnation - mine > RAISE_MAX || claim.incarnation >= INCARNATION_MAX {
             self.counters.jumps_refused += 1;
-            self.reply_with_me(now, from);
+            self.reply_with_me(now, from, 0);
             return;
         }
         if now < self.refute_after {
@@ -76,8 +108,12 @@ impl Membership {
         {
             self.emit(Event::Impostor { instance });
         }
+        if matches!(claim.state, State::Suspect | State::Down) {
+            // Who is suspected may be too slow itself (Lifeguard).
+            self.timing.strain(1);
+        }
         self.raise_above(now, claim.incarnation);
-        self.reply_with_me(now, from);
+        self.reply_with_me(now, from, claim.incarnation);
     }
 
     /// Refutes what came too soon after the last refutation.
@@ -92,23 +128,26 @@ impl Membership {
 
     fn raise_above(&mut self, now: Time, incarnation: u64) {
         self.refute_after = now + self.config.gossip_period;
+        let known_since = self.me.incarnation;
         self.me.incarnation = incarnation.saturating_add(1);
         self.counters.refutations += 1;
-        self.announce_me(now);
+        let claim = self.claim_about_me_since(known_since);
+        self.tell_all(now, claim);
+        self.remember(now, self.me.id);
         self.emit(Event::Refuted {
             incarnation: self.me.incarnation,
         });
     }
 
-    fn reply_with_me(&mut self, now: Time, to: NodeId) {
-        let claims = vec![self.claim_about_me()];
+    fn reply_with_me(&mut self, now: Time, to: NodeId, known_at: u64) {
+        let claims = vec![self.claim_about_me_since(known_at)];
         let purpose = Purpose::Gossip;
         let pause = self.config.gossip_period;
         if let Some(record) = self.table.get_mut(to) {
-            if record.corrected.is_some_and(|at| at + pause > now) {
+            if record.dealings.corrected.is_some_and(|at| at + pause > now) {
                 return;
             }
-            record.corrected = Some(now);
+            record.dealings.corrected = Some(now);
         }
         self.send(to, &Message { purpose, claims });
     }

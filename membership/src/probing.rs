@@ -1,13 +1,21 @@
 //! Probes: who is there?
 //!
-//! Source: SWIM, sections 3.1 and 4.3. Where we differ: what a late ack carries is not read, as a refutation is also
-//! sent by itself; the dead are probed too, slowly; a node that was paused gives its suspects more time.
+//! Source: SWIM, sections 3.1 and 4.3; Lifeguard (Dadgar, Phillips, Currey 2018), section IV-A. Where we differ, and why:
+//!
+//! * A ping is repeated while its answer is awaited, first after a few round trips. A repetition costs some ten bytes, a
+//!   false suspicion is news to the whole mesh twice: at 20 % loss this is what keeps the traffic low.
+//! * One of those asked to ping too is who last reached the target for us, another one whom we reached lately ourselves.
+//!   A node that reaches only a few, or is reached by a few only, neither accuses everybody nor is accused by everybody.
+//! * What a late ack carries is not read, as a refutation is also sent by itself.
+//! * The dead are probed too, slowly. A node that was paused gives its suspects more time.
 
 use core::time::Duration;
 
-use crate::membership::{RejectMessage, SHORTEST};
-use crate::message::{Message, Purpose};
-use crate::{Membership, NodeId, State, Time};
+use std::collections::VecDeque;
+
+use crate::message::Purpose;
+use crate::questions::{Awaited, Question};
+use crate::{Coordinate, Membership, NodeId, State, Time};
 
 /// The probe of this period.
 #[derive(Debug)]
@@ -16,50 +24,60 @@ pub(crate) struct Probe {
     /// The incarnation at which it was found: a newer one was heard of since, so it lives.
     incarnation: u64,
     sequence: u64,
+    /// The request to others, once there is one, and how many were asked.
+    request: Option<(u64, u32)>,
+    /// From one repetition of the ping to the next.
+    wait: Duration,
     answered: bool,
 }
 
-/// A question whose answer is awaited.
-#[derive(Debug)]
-pub(crate) struct Awaited {
-    /// Who may answer: for a ping the target; for a request everybody that was asked.
-    from: Vec<NodeId>,
-    until: Time,
-    purpose: Question,
-}
+/// Who answered this node's own pings lately.
+#[derive(Debug, Default)]
+pub(crate) struct Reached(VecDeque<NodeId>);
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Question {
-    /// Our own ping.
-    Ping,
-    /// Our request to others; the sequence of the ping that it stands for.
-    Request { ping: u64 },
-    /// A ping for somebody else.
-    Relay { origin: NodeId, sequence: u64 },
-}
-
-impl Awaited {
-    pub(crate) fn is_ping(&self) -> bool {
-        !self.is_request()
-    }
-
-    pub(crate) fn is_request(&self) -> bool {
-        matches!(self.purpose, Question::Request { .. })
+impl Reached {
+    fn add(&mut self, id: NodeId) {
+        if !self.0.contains(&id) {
+            if self.0.len() == REACHED_MAX {
+                self.0.pop_front();
+            }
+            self.0.push_back(id);
+        }
     }
 }
 
 impl Membership {
     /// The verdict on the probe that ends: SWIM's suspicion.
     pub(crate) fn finish_probe(&mut self, now: Time) {
-        self.expire_questions(now);
-        if let Some(probe) = self.probe.take()
+        let probe = self.probe.take();
+        if let Some(probe) = probe
             && !probe.answered
         {
-            self.suspect(now, probe.target, probe.incarnation);
+            let silent = self.unanswered_by_relays(&probe);
+            self.timing.strain(silent);
+            self.accuse(now, probe.target, probe.incarnation);
         }
+        self.questions.expire(now);
+    }
+
+    /// Relays from which not even a "no" came; with none to ask, the doubt falls on this node too.
+    fn unanswered_by_relays(&mut self, probe: &Probe) -> u32 {
+        let Some((request, asked)) = probe.request else {
+            return 1;
+        };
+        let nacks = match self
+            .questions
+            .remove(request)
+            .map(|awaited| awaited.purpose)
+        {
+            Some(Question::Request { nacks }) => nacks.len(),
+            Some(Question::Ping | Question::Relay { .. }) | None => 0,
+        };
+        asked.saturating_sub(u32::try_from(nacks).unwrap_or(u32::MAX))
     }
 
     pub(crate) fn start_probe(&mut self, now: Time) {
+        self.clocks.probe = now + self.timing.probe_period(None);
         if self.me.state == State::Left {
             return;
         }
@@ -67,37 +85,89 @@ impl Membership {
             return;
         };
         let incarnation = self.member(target).map_or(0, |member| member.incarnation);
-        let sequence = self.ping(now, target, Question::Ping);
+        let round_trip = self.distance(target);
+        self.clocks.probe = now + self.timing.probe_period(round_trip);
+        let sequence = self.ping(now, target, Question::Ping, self.clocks.probe);
+        let wait = self.timing.repeat_after(round_trip);
+        self.clocks.repeat = Some(now + wait);
+        self.clocks.indirect = Some(now + self.timing.probe_timeout(round_trip));
         self.probe = Some(Probe {
             target,
             incarnation,
             sequence,
+            request: None,
+            wait,
             answered: false,
         });
-        self.clocks.indirect = Some(now + self.timing.probe_timeout());
     }
 
-    /// The direct ping was not answered in time: others try.
-    pub(crate) fn ask_others(&mut self, now: Time) {
-        let Some(&Probe {
-            target,
-            sequence: ping,
-            answered: false,
-            ..
-        }) = self.probe.as_ref()
-        else {
+    /// Pings once more, after twice the time.
+    pub(crate) fn repeat_ping(&mut self, now: Time) {
+        self.clocks.repeat = None;
+        let Some(probe) = self.probe.as_mut().filter(|probe| !probe.answered) else {
             return;
         };
-        let asked = self.pick(self.config.indirect_probes, target);
+        probe.wait = probe.wait.saturating_mul(2);
+        let (target, sequence, next) = (probe.target, probe.sequence, now + probe.wait);
+        if let Some(awaited) = self.questions.get_mut(sequence) {
+            // An answer may be to either ping (Karn, Partridge 1987).
+            awaited.measures = None;
+        }
+        if next < self.clocks.probe {
+            self.clocks.repeat = Some(next);
+        }
+        self.tell(target, Purpose::Ping { sequence });
+    }
+
+    /// The direct ping was not answered in time: others try, and it is repeated.
+    pub(crate) fn ask_others(&mut self, now: Time) {
+        let Some(probe) = self.probe.as_mut().filter(|probe| !probe.answered) else {
+            return;
+        };
+        let target = probe.target;
+        // What is left of the period is enough for two more.
+        let rest = self.clocks.probe.since(now);
+        probe.wait = rest / 4;
+        self.repeat_ping(now);
+        let asked = self.relays_for(target);
         if asked.is_empty() {
             return;
         }
-        let sequence = self.await_answer(now, asked.clone(), Question::Request { ping });
-        for to in asked {
-            let claims = self.news_for(to, self.config.piggyback_bytes_max);
-            let purpose = Purpose::PingReq { sequence, target };
-            self.send(to, &Message { purpose, claims });
+        let count = u32::try_from(asked.len()).unwrap_or(u32::MAX);
+        let question = Question::Request { nacks: Vec::new() };
+        let until = self.clocks.probe + self.timing.base_timeout();
+        let sequence = self.await_answer(now, asked.clone(), question, until);
+        if let Some(probe) = self.probe.as_mut() {
+            probe.request = Some((sequence, count));
         }
+        for to in asked {
+            self.tell(to, Purpose::PingReq { sequence, target });
+        }
+    }
+
+    /// Who last reached the target for us, somebody whom we reached lately, and others at random.
+    fn relays_for(&mut self, target: NodeId) -> Vec<NodeId> {
+        let count = self.config.indirect_probes;
+        let known = self
+            .table
+            .get(target)
+            .and_then(|record| record.dealings.relay);
+        let reached = (!self.reached.0.is_empty())
+            .then(|| rand::RngExt::random_range(&mut self.rng, 0..self.reached.0.len()))
+            .and_then(|at| self.reached.0.get(at).copied());
+        let live = self.table.live();
+        let mut relays: Vec<NodeId> = Vec::with_capacity(count);
+        for id in known.into_iter().chain(reached) {
+            if relays.len() < count && id != target && live.contains(&id) && !relays.contains(&id) {
+                relays.push(id);
+            }
+        }
+        for id in self.pick(count, target) {
+            if relays.len() < count && !relays.contains(&id) {
+                relays.push(id);
+            }
+        }
+        relays
     }
 
     /// One of the dead, in turn; whoever answers is told that it is held for dead, and refutes.
@@ -114,109 +184,95 @@ impl Membership {
             return;
         };
         self.dead_cursor = target;
-        self.ping(now, target, Question::Ping);
+        let until = now + self.timing.base_period();
+        self.ping(now, target, Question::Ping, until);
     }
 
     pub(crate) fn answer_ping(&mut self, from: NodeId, sequence: u64) {
-        let claims = self.news_for(from, self.config.piggyback_bytes_max);
-        let purpose = Purpose::Ack { sequence };
-        self.send(from, &Message { purpose, claims });
-    }
-
-    pub(crate) fn relay_ping(&mut self, now: Time, origin: NodeId, sequence: u64, target: NodeId) {
-        self.ping(now, target, Question::Relay { origin, sequence });
+        // Every second time is often enough.
+        let coordinate = sequence
+            .is_multiple_of(2)
+            .then(|| self.vivaldi.coordinate());
+        self.tell(
+            from,
+            Purpose::Ack {
+                sequence,
+                coordinate,
+            },
+        );
     }
 
     /// An answer that [`Membership::expects`].
-    pub(crate) fn handle_ack(&mut self, sequence: u64) {
-        let Some(awaited) = self.awaited.remove(&sequence) else {
+    pub(crate) fn handle_ack(
+        &mut self,
+        now: Time,
+        from: NodeId,
+        sequence: u64,
+        coordinate: Option<Coordinate>,
+    ) {
+        let Some(Awaited {
+            measures, purpose, ..
+        }) = self.questions.remove(sequence)
+        else {
             return;
         };
-        match awaited.purpose {
-            Question::Ping => self.answered(sequence),
-            Question::Request { ping } => self.answered(ping),
-            Question::Relay { origin, sequence } => {
-                let claims = self.news_for(origin, self.config.piggyback_bytes_max);
-                let purpose = Purpose::PingReqAck { sequence };
-                self.send(origin, &Message { purpose, claims });
+        if let Some(record) = self.table.get_mut(from) {
+            record.dealings.coordinate = coordinate.or(record.dealings.coordinate);
+        }
+        self.measured(from, measures.map(|asked| now.since(asked)));
+        match purpose {
+            Question::Ping => {
+                self.reached.add(from);
+                if let Some(record) = self.table.get_mut(from) {
+                    record.dealings.answered = Some(now);
+                    record.dealings.relay = None;
+                }
+                self.answered(|probe| probe.sequence == sequence);
             }
+            Question::Relay {
+                origin, sequence, ..
+            } => self.tell(origin, Purpose::PingReqAck { sequence }),
+            // Refused by `expects`.
+            Question::Request { .. } => {}
         }
     }
 
-    pub(crate) fn expects(
-        &self,
-        sequence: u64,
-        from: NodeId,
-        kind: fn(&Awaited) -> bool,
-    ) -> Result<(), RejectMessage> {
-        match self.awaited.get(&sequence) {
-            Some(awaited) if kind(awaited) && awaited.from.contains(&from) => Ok(()),
-            Some(_) | None => Err(RejectMessage::UnexpectedAck),
-        }
-    }
-
-    pub(crate) fn may_relay(&self, target: NodeId) -> Result<(), RejectMessage> {
-        let count = self.awaited.len();
-        if !self.table.live().contains(&target) {
-            Err(RejectMessage::UnknownTarget { target })
-        } else if count >= self.config.relays_max {
-            Err(RejectMessage::Busy { count })
-        } else {
-            Ok(())
-        }
-    }
-
-    /// A process that was stopped for a while (a closed laptop) comes back to many deadlines at once, and to answers
-    /// that are still to be read: nobody is judged by what was missed.
-    pub(crate) fn forgive_after_pause(&mut self, now: Time) {
-        let late = self
-            .poll_timeout()
-            .map_or(Duration::ZERO, |due| now.since(due));
-        if late <= self.timing.probe_timeout() {
-            return;
-        }
-        self.counters.pauses += 1;
-        self.probe = None;
-        self.clocks.indirect = None;
-        let more = now + self.timing.suspicion(self.size());
-        for id in self.table.suspects() {
-            self.table.set_deadline(id, more);
-        }
-    }
-
-    fn answered(&mut self, sequence: u64) {
-        if let Some(probe) = &mut self.probe
-            && probe.sequence == sequence
+    /// Somebody who was asked reached the target.
+    pub(crate) fn handle_request_ack(&mut self, from: NodeId, sequence: u64) {
+        self.questions.remove(sequence);
+        let asked = |probe: &Probe| {
+            probe
+                .request
+                .is_some_and(|(request, _)| request == sequence)
+        };
+        if let Some(target) = self.answered(asked)
+            && let Some(record) = self.table.get_mut(target)
         {
+            record.dealings.relay = Some(from);
+        }
+    }
+
+    /// Somebody who was asked did not reach the target, but us.
+    pub(crate) fn handle_nack(&mut self, from: NodeId, sequence: u64) {
+        if let Some(awaited) = self.questions.get_mut(sequence)
+            && let Question::Request { nacks } = &mut awaited.purpose
+            && !nacks.contains(&from)
+        {
+            nacks.push(from);
+        }
+    }
+
+    /// The probe, if it is this one, is answered; whose it was.
+    fn answered(&mut self, this: impl Fn(&Probe) -> bool) -> Option<NodeId> {
+        let probe = self.probe.as_mut().filter(|probe| this(probe))?;
+        if !probe.answered {
             probe.answered = true;
             self.clocks.indirect = None;
+            self.clocks.repeat = None;
+            self.timing.relax();
         }
-    }
-
-    fn ping(&mut self, now: Time, target: NodeId, purpose: Question) -> u64 {
-        let sequence = self.await_answer(now, vec![target], purpose);
-        let claims = self.news_for(target, self.config.piggyback_bytes_max);
-        let purpose = Purpose::Ping { sequence };
-        self.send(target, &Message { purpose, claims });
-        sequence
-    }
-
-    /// Bounded by the own probes of two periods and [`Config::relays_max`](crate::Config::relays_max).
-    fn await_answer(&mut self, now: Time, from: Vec<NodeId>, purpose: Question) -> u64 {
-        self.sequence = self.sequence.wrapping_add(1);
-        let until = now + self.timing.probe_period().max(SHORTEST);
-        self.awaited.insert(
-            self.sequence,
-            Awaited {
-                from,
-                until,
-                purpose,
-            },
-        );
-        self.sequence
-    }
-
-    fn expire_questions(&mut self, now: Time) {
-        self.awaited.retain(|_, awaited| awaited.until > now);
+        Some(probe.target)
     }
 }
+
+const REACHED_MAX: usize = 8;

@@ -1,27 +1,80 @@
 //! The member list, with its indexes.
 
+use core::time::Duration;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{Member, NodeId, State, Time};
+use crate::{Coordinate, Member, NodeId, Purpose, State, Time};
 
 /// What this node knows about one other member.
 #[derive(Debug)]
 pub(crate) struct Record {
     pub(crate) member: Member,
+    /// The [`crate::Meta::hash`] of what it says about itself.
+    pub(crate) described: u32,
     /// When a suspect is down, or one that is gone is forgotten.
     pub(crate) deadline: Option<Time>,
-    /// Whether it ever spoke to this node: what others made up never does.
-    pub(crate) heard: bool,
-    /// When it was last told what is held against it.
-    pub(crate) told: Option<Time>,
-    /// When it was last told what this node says about itself.
-    pub(crate) corrected: Option<Time>,
-    /// When lists were last exchanged with it.
-    pub(crate) exchanged: Option<Time>,
+    pub(crate) dealings: Dealings,
+    /// From when on its time to refute is counted.
+    pub(crate) counts_from: Time,
+    /// The tags of those that accuse it at this incarnation.
+    pub(crate) accusers: Vec<u32>,
     /// Peers that call it `Down` at this incarnation.
     pub(crate) down_by: Witnesses,
     /// Peers that call it `Left` at this incarnation.
     pub(crate) left_by: Witnesses,
+}
+
+/// What passed between a member and this node, whatever is said about it.
+#[derive(Debug, Default)]
+pub(crate) struct Dealings {
+    /// When it last spoke to this node: what others made up never does.
+    pub(crate) heard: Option<Time>,
+    /// When it last answered a ping of this node.
+    pub(crate) answered: Option<Time>,
+    /// When it was last told what is held against it.
+    pub(crate) told: Option<Time>,
+    /// When it was last told what this node says about itself.
+    pub(crate) corrected: Option<Time>,
+    /// When lists were last compared or exchanged with it, and what is expected of it next.
+    pub(crate) exchanged: Option<(Time, Step)>,
+    /// Who last reached it for this node.
+    pub(crate) relay: Option<NodeId>,
+    pub(crate) round_trips: RoundTrips,
+    pub(crate) coordinate: Option<Coordinate>,
+}
+
+/// How far a comparison of lists has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// This node asked: the other may send its sums.
+    Sums,
+    /// This node sent its sums: the other may say what it has.
+    Have,
+    /// This node said what it has: the other may send what this one lacks, and say what it lacks itself.
+    Want,
+    /// Nothing more is expected.
+    Done,
+}
+
+/// The last three round trips that were measured, of which the middle one counts: a single slow one means nothing
+/// (the moving filter of Ledlie, Gardner, Seltzer 2007).
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct RoundTrips([Option<u32>; 3]);
+
+impl RoundTrips {
+    pub(crate) fn add(&mut self, measured: Duration) {
+        let micros = u32::try_from(measured.as_micros()).unwrap_or(u32::MAX);
+        let [_, b, c] = self.0;
+        self.0 = [b, c, Some(micros)];
+    }
+
+    pub(crate) fn typical(&self) -> Option<Duration> {
+        let mut known: Vec<u32> = self.0.iter().flatten().copied().collect();
+        known.sort_unstable();
+        let middle = known.get(known.len() / 2)?;
+        Some(Duration::from_micros((*middle).into()))
+    }
 }
 
 /// Distinct peers that said the same thing; a few are enough to know.
@@ -50,6 +103,8 @@ pub(crate) struct Table {
     live: BTreeSet<NodeId>,
     down: BTreeSet<NodeId>,
     deadlines: BTreeSet<(Time, NodeId)>,
+    /// Over the live members, by the first bits of their ids: kept up to date, never computed anew.
+    sums: [u64; Purpose::BUCKETS],
 }
 
 impl Table {
@@ -64,6 +119,18 @@ impl Table {
 
     pub(crate) fn records(&self) -> impl Iterator<Item = &Record> {
         self.records.values()
+    }
+
+    /// The members of one part of the list.
+    pub(crate) fn bucket(&self, number: u8) -> impl Iterator<Item = &Record> {
+        let bound = |fill: u8| {
+            let mut bytes = [fill; NodeId::BYTES];
+            bytes[0] = (number << BUCKET_SHIFT) | (fill >> (8 - BUCKET_SHIFT));
+            NodeId::from_bytes(bytes)
+        };
+        self.records
+            .range(bound(0)..=bound(0xff))
+            .map(|(_, record)| record)
     }
 
     /// `Alive` and `Suspect` members.
@@ -93,23 +160,29 @@ impl Table {
             .map(|(_, id)| *id)
     }
 
-    /// Adds a member or replaces what is known about it, with the deadline of its new state. Witnesses start anew.
+    /// Adds a member or replaces what is known about it, with the deadline of its new state. Accusers and witnesses
+    /// start anew.
     pub(crate) fn put(&mut self, member: Member, deadline: Option<Time>) {
         let id = member.id;
         let old = self.remove(id);
         if member.state.is_live() {
             self.live.insert(id);
+            self.add_to_sum(id, hash_of(&member));
         } else if member.state == State::Down {
             self.down.insert(id);
         }
         self.deadlines.extend(deadline.map(|at| (at, id)));
+        let described = match &old {
+            Some(old) if old.member.meta == member.meta => old.described,
+            Some(_) | None => member.meta.hash(),
+        };
         let record = Record {
+            counts_from: member.since,
             member,
+            described,
             deadline,
-            heard: old.as_ref().is_some_and(|old| old.heard),
-            told: old.as_ref().and_then(|old| old.told),
-            corrected: old.as_ref().and_then(|old| old.corrected),
-            exchanged: old.and_then(|old| old.exchanged),
+            dealings: old.map(|old| old.dealings).unwrap_or_default(),
+            accusers: Vec::new(),
             down_by: Witnesses::default(),
             left_by: Witnesses::default(),
         };
@@ -128,7 +201,9 @@ impl Table {
 
     pub(crate) fn remove(&mut self, id: NodeId) -> Option<Record> {
         let record = self.records.remove(&id)?;
-        self.live.remove(&id);
+        if self.live.remove(&id) {
+            self.add_to_sum(id, hash_of(&record.member).wrapping_neg());
+        }
         self.down.remove(&id);
         if let Some(at) = record.deadline {
             self.deadlines.remove(&(at, id));
@@ -145,7 +220,7 @@ impl Table {
                 .filter(|record| !record.member.state.is_live())
         };
         gone()
-            .find(|record| !record.heard)
+            .find(|record| record.dealings.heard.is_none())
             .or_else(|| gone().next())
             .map(|record| record.member.id)
     }
@@ -158,33 +233,120 @@ impl Table {
 
     /// A live member that never spoke to this node.
     pub(crate) fn unheard(&self) -> Option<NodeId> {
-        self.live
-            .iter()
-            .find(|id| self.records.get(id).is_some_and(|record| !record.heard))
-            .copied()
+        let unheard = |id: &&NodeId| {
+            let record = self.records.get(id);
+            record.is_some_and(|record| record.dealings.heard.is_none())
+        };
+        self.live.iter().find(unheard).copied()
     }
 
     /// A sum over the live members that is the same for the same members at the same incarnations, in any order.
     pub(crate) fn digest(&self, me: &Member) -> u64 {
-        let live = self.live.iter().filter_map(|id| self.records.get(id));
-        live.map(|record| &record.member)
-            .chain([me])
-            .map(|member| hash(member.id, member.incarnation))
-            .fold(0, u64::wrapping_add)
+        let others = self.sums.iter().copied().fold(0, u64::wrapping_add);
+        others.wrapping_add(hash_of(me))
     }
+
+    /// The parts of that sum, shortened.
+    pub(crate) fn sums(&self, me: &Member) -> [u32; Purpose::BUCKETS] {
+        let own = usize::from(bucket_of(me.id));
+        core::array::from_fn(|at| {
+            let sum = self.sums.get(at).copied().unwrap_or(0);
+            let mine = if at == own { hash_of(me) } else { 0 };
+            short(sum.wrapping_add(mine))
+        })
+    }
+
+    fn add_to_sum(&mut self, id: NodeId, hash: u64) {
+        if let Some(sum) = self.sums.get_mut(usize::from(bucket_of(id))) {
+            *sum = sum.wrapping_add(hash);
+        }
+    }
+}
+
+/// Which part of a list an id belongs to: its first five bits.
+pub(crate) const fn bucket_of(id: NodeId) -> u8 {
+    let [first, ..] = *id.as_bytes();
+    first >> BUCKET_SHIFT
+}
+
+/// What a member is compared by in an exchange: its incarnation, and whether it is live.
+pub(crate) fn compared_by(member: &Member) -> u32 {
+    let gone = u64::from(!member.state.is_live());
+    short(hash_of(member).wrapping_add(gone))
+}
+
+const BUCKET_SHIFT: u32 = 3;
+
+fn short(sum: u64) -> u32 {
+    u32::try_from((sum ^ (sum >> 32)) & u64::from(u32::MAX)).unwrap_or(u32::MAX)
+}
+
+fn hash_of(member: &Member) -> u64 {
+    let id = member.id.as_bytes().iter().copied();
+    hash(id.chain(member.incarnation.to_le_bytes()))
 }
 
 /// FNV-1a (Fowler, Noll, Vo) with the last steps of MurmurHash3, so that a sum of hashes is as good as one.
 /// Not a secure one: whoever forges a digest only keeps lists apart until gossip or the next exchange.
-fn hash(id: NodeId, incarnation: u64) -> u64 {
-    let bytes = id
-        .as_bytes()
-        .iter()
-        .copied()
-        .chain(incarnation.to_le_bytes());
+pub(crate) fn hash(bytes: impl Iterator<Item = u8>) -> u64 {
     let sum = bytes.fold(0xcbf2_9ce4_8422_2325, |sum: u64, byte| {
         (sum ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     });
     let sum = (sum ^ (sum >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
     sum ^ (sum >> 33)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Meta;
+
+    fn member(n: u8, incarnation: u64, state: State) -> Member {
+        let mut bytes = [n; 32];
+        bytes[0] = n.wrapping_mul(37);
+        Member {
+            id: NodeId::from_bytes(bytes),
+            incarnation,
+            state,
+            meta: Meta::default(),
+            since: Time::ZERO,
+        }
+    }
+
+    #[test]
+    fn sums_follow_every_change_and_do_not_depend_on_the_order() {
+        let me = member(200, 3, State::Alive);
+        let (mut one, mut other) = (Table::default(), Table::default());
+        (0..100).for_each(|n| one.put(member(n, 0, State::Alive), None));
+        (0..100).for_each(|n| one.put(member(n, 1, State::Suspect), None));
+        one.put(member(7, 1, State::Down), None);
+        one.remove(member(8, 1, State::Alive).id);
+        let kept = (0..100).rev().filter(|n| *n != 7 && *n != 8);
+        kept.for_each(|n| other.put(member(n, 1, State::Alive), None));
+        assert_eq!(one.digest(&me), other.digest(&me));
+        assert_eq!(one.sums(&me), other.sums(&me));
+        other.put(member(9, 2, State::Alive), None);
+        let (a, b) = (one.sums(&me), other.sums(&me));
+        assert_eq!(a.iter().zip(&b).filter(|(a, b)| a != b).count(), 1);
+    }
+
+    #[test]
+    fn buckets_part_the_list() {
+        let mut table = Table::default();
+        (0..=255).for_each(|n| table.put(member(n, 0, State::Alive), None));
+        let in_buckets: usize = (0..32).map(|n| table.bucket(n).count()).sum();
+        assert_eq!(in_buckets, table.records().count());
+        let of_bucket = |n| table.bucket(n).all(|r| bucket_of(r.member.id) == n);
+        assert!((0..32).all(of_bucket));
+    }
+
+    #[test]
+    fn the_middle_of_three_round_trips_counts() {
+        let mut trips = RoundTrips::default();
+        assert_eq!(trips.typical(), None);
+        for micros in [900, 50_000, 1_000] {
+            trips.add(Duration::from_micros(micros));
+        }
+        assert_eq!(trips.typical(), Some(Duration::from_micros(1_000)));
+    }
 }

@@ -3,8 +3,8 @@
 use core::time::Duration;
 
 use meshwork_membership::{
-    Claim, Config, DecodeMessage, Event, INCARNATION_MAX, MESSAGE_BYTES_MAX, Membership, Message,
-    Meta, NodeId, Purpose, RejectMessage, State, Time,
+    Claim, Config, Coordinate, DecodeMessage, Event, INCARNATION_MAX, MESSAGE_BYTES_MAX,
+    Membership, Message, Meta, NodeId, Purpose, RejectMessage, State, Time,
 };
 use proptest::prelude::*;
 
@@ -16,6 +16,8 @@ fn claim(about: NodeId, incarnation: u64, state: State) -> Claim {
         incarnation,
         state,
         gone_secs: 0,
+        accusers: vec![],
+        described: 0,
         meta: Some(meta(0, 7)),
     }
 }
@@ -52,7 +54,7 @@ fn ten_minutes_of_lies(
                 id(0),
                 id(to),
                 Message {
-                    purpose: via,
+                    purpose: via.clone(),
                     claims,
                 }
                 .encode(),
@@ -246,26 +248,57 @@ fn any_claim() -> impl Strategy<Value = Claim> {
     )
         .prop_map(|(n, incarnation, state, gone_secs, described)| Claim {
             gone_secs,
+            accusers: (0..gone_secs % 9).collect(),
+            described: u32::from(!described) * (gone_secs % 2),
             meta: described.then(|| meta(n, incarnation % 3)),
             ..claim(id(n), incarnation, state)
         })
 }
 
 fn any_purpose() -> impl Strategy<Value = Purpose> {
-    (0..9, any::<u64>(), 0..6usize).prop_map(|(kind, sequence, target)| match kind {
-        0 => Purpose::Ping { sequence },
-        1 => Purpose::Ack { sequence },
-        2 => Purpose::PingReq {
-            sequence,
-            target: id(target),
+    let hashes = prop::collection::vec(any::<u32>(), 0..5);
+    (0..13, any::<u64>(), 0..6usize, hashes, any_coordinate()).prop_map(
+        |(kind, sequence, target, hashes, coordinate)| match kind {
+            0 => Purpose::Ping { sequence },
+            1 => Purpose::Ack {
+                sequence,
+                coordinate: Some(coordinate),
+            },
+            2 => Purpose::PingReq {
+                sequence,
+                target: id(target),
+            },
+            3 => Purpose::PingReqAck { sequence },
+            4 => Purpose::Gossip,
+            5 => Purpose::Digest { sum: sequence },
+            6 => Purpose::ExchangePart,
+            7 => Purpose::ExchangeAsk {
+                sum: sequence,
+                known: 0,
+            },
+            8 => Purpose::PingReqNack { sequence },
+            9 => Purpose::Sums {
+                sums: [0; Purpose::BUCKETS],
+            },
+            10 => Purpose::Have {
+                buckets: u32::MAX,
+                hashes,
+            },
+            11 => Purpose::Want { hashes },
+            _ => Purpose::ExchangeAnswer,
         },
-        3 => Purpose::PingReqAck { sequence },
-        4 => Purpose::Gossip,
-        5 => Purpose::Digest { sum: sequence },
-        6 => Purpose::ExchangePart,
-        7 => Purpose::ExchangeAsk,
-        _ => Purpose::ExchangeAnswer,
-    })
+    )
+}
+
+fn any_coordinate() -> impl Strategy<Value = Coordinate> {
+    let micros = prop_oneof![-2_000..2_000i32, any::<i32>()];
+    (prop::array::uniform3(micros), any::<u32>(), any::<u16>()).prop_map(
+        |(position, height, error)| Coordinate {
+            position,
+            height,
+            error,
+        },
+    )
 }
 
 fn any_message() -> impl Strategy<Value = Message> {

@@ -76,6 +76,8 @@ fn claim(n: usize, incarnation: u64, state: State) -> Claim {
         incarnation,
         state,
         gone_secs: 0,
+        accusers: vec![],
+        described: 0,
         meta: (state == State::Alive).then(|| meta(n, 1)),
     }
 }
@@ -106,7 +108,10 @@ fn an_ack_that_is_late_foreign_or_repeated_is_rejected_and_changes_nothing() {
     let (target, other) = if target == id(1) { (1, 2) } else { (2, 1) };
     let news = claim(3, 0, State::Alive);
     let ack = |sequence| Message {
-        purpose: Purpose::Ack { sequence },
+        purpose: Purpose::Ack {
+            sequence,
+            coordinate: None,
+        },
         claims: vec![news.clone()],
     };
     let request = Message {
@@ -126,10 +131,16 @@ fn an_ack_that_is_late_foreign_or_repeated_is_rejected_and_changes_nothing() {
 #[test]
 fn a_member_that_answers_is_not_suspected_and_one_that_does_not_is() {
     let mut node = knowing_two();
-    for (at, target, sequence) in node.run_until(START + Duration::from_millis(1_100)) {
+    let mut pings = node.run_until(START + Duration::from_millis(1_100));
+    // A ping is repeated until it is answered.
+    pings.dedup_by_key(|(_, _, sequence)| *sequence);
+    for (at, target, sequence) in pings {
         let from = if target == id(1) { 1 } else { 2 };
         let ack = Message {
-            purpose: Purpose::Ack { sequence },
+            purpose: Purpose::Ack {
+                sequence,
+                coordinate: None,
+            },
             claims: vec![],
         };
         node.take(at, from, &ack).unwrap();
@@ -164,10 +175,13 @@ fn a_suspect_is_told_first_and_a_refutation_cancels_the_timer() {
     node.take(later, 2, &gossip(vec![claim(1, 6, State::Alive)]))
         .unwrap();
     assert_eq!(node.events, [Event::Recovered(id(1))]);
-    // A new suspicion starts with its full time, though the old one's would end in between.
+    // A new suspicion, by as many as are wanted, starts with its full time, though the old one's would end in between.
     let again = START + Duration::from_millis(1_000);
-    node.take(again, 2, &gossip(vec![claim(1, 6, State::Suspect)]))
-        .unwrap();
+    let accused = Claim {
+        accusers: vec![8, 9],
+        ..claim(1, 6, State::Suspect)
+    };
+    node.take(again, 2, &gossip(vec![accused])).unwrap();
     node.run_until(again + Duration::from_millis(2_090));
     assert_eq!(node.state(1), State::Suspect);
     node.run_until(again + Duration::from_millis(2_110));
@@ -313,21 +327,49 @@ fn an_impostor_that_outbids_is_reported_and_a_former_life_is_not() {
 }
 
 #[test]
-fn a_differing_digest_makes_lists_be_exchanged_but_not_again_at_once() {
+fn a_differing_digest_makes_lists_be_compared_but_not_again_at_once() {
     let mut node = knowing_two();
     let differs = Message {
         purpose: Purpose::Digest { sum: 1 },
         claims: vec![],
     };
     node.take(START, 1, &differs).unwrap();
-    assert_eq!(node.sent[0].1.purpose, Purpose::ExchangeAsk);
-    assert_eq!(node.sent[0].1.claims.len(), 3);
+    assert!(matches!(node.sent[0].1.purpose, Purpose::Sums { .. }));
+    node.take(START, 1, &differs).unwrap();
+    assert!(node.sent.is_empty());
     let ask = Message {
-        purpose: Purpose::ExchangeAsk,
+        purpose: Purpose::ExchangeAsk { sum: 1, known: 0 },
         claims: vec![],
     };
     assert_eq!(node.take(START, 1, &ask), Err(RejectMessage::TooSoon));
     let later = START + Duration::from_secs(1);
     node.take(later, 1, &ask).unwrap();
     assert_eq!(node.sent[0].1.purpose, Purpose::ExchangeAnswer);
+    assert_eq!(node.sent[0].1.claims.len(), 3);
+}
+
+#[test]
+fn steps_of_a_comparison_that_are_out_of_turn_are_refused() {
+    let mut node = knowing_two();
+    let message = |purpose| Message {
+        purpose,
+        claims: vec![],
+    };
+    let have = message(Purpose::Have {
+        buckets: u32::MAX,
+        hashes: vec![],
+    });
+    let want = message(Purpose::Want { hashes: vec![1] });
+    let refused = Err(RejectMessage::UnexpectedAck);
+    assert_eq!(node.take(START, 1, &have), refused);
+    assert_eq!(node.take(START, 1, &want), refused);
+    let digest = message(Purpose::Digest { sum: 1 });
+    node.take(START, 1, &digest).unwrap();
+    assert_eq!(node.take(START, 2, &have), refused, "another one was asked");
+    assert_eq!(node.take(START, 1, &have), Ok(()));
+    let (_, answer) = &node.sent[0];
+    assert!(matches!(answer.purpose, Purpose::Want { .. }));
+    let about: Vec<_> = answer.claims.iter().map(|claim| claim.id).collect();
+    assert!(about.contains(&id(0)) && about.contains(&id(2)) && about.len() == 2);
+    assert_eq!(node.take(START, 1, &have), refused, "only once");
 }
