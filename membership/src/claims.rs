@@ -19,7 +19,7 @@ use core::time::Duration;
 
 use crate::message::{Claim, Message, Purpose};
 use crate::myself::RAISE_MAX;
-use crate::table::Record;
+use crate::table::{Held, Record};
 use crate::{Event, Member, Membership, NodeId, State, Time};
 
 /// How a claim came.
@@ -149,33 +149,46 @@ impl Membership {
         let Some(record) = self.table.get(claim.id) else {
             return;
         };
-        let known = record.member.clone();
-        let as_before = (claim.described == record.described).then(|| known.meta.clone());
-        let Some(meta) = claim.meta.clone().or(as_before) else {
+        let known = Held::from(&record.member);
+        let changed = match &claim.meta {
+            Some(meta) => *meta != record.member.meta,
+            None if claim.described == record.described => false,
             // It changed its metadata, and we missed it: only itself may say what they are.
-            return self.charge(now, claim.id);
+            None => return self.charge(now, claim.id),
         };
         if !known.state.is_live() && !self.make_room_for(now, from, &claim) {
             self.counters.members_refused += 1;
             return;
         }
-        let changed = known.meta != meta;
-        let since = if known.state == State::Alive {
-            known.since
-        } else {
-            now
-        };
-        self.put(
-            now,
-            Member {
-                id: claim.id,
-                incarnation: claim.incarnation,
-                state: State::Alive,
-                meta,
-                since,
+        let held = Held {
+            incarnation: claim.incarnation,
+            state: State::Alive,
+            since: match known.state {
+                State::Alive => known.since,
+                State::Suspect | State::Down | State::Left => now,
             },
-            None,
-        );
+        };
+        if let Some(meta) = claim.meta.clone().filter(|_| changed) {
+            let Held {
+                incarnation,
+                state,
+                since,
+            } = held;
+            let id = claim.id;
+            self.put(
+                now,
+                Member {
+                    id,
+                    incarnation,
+                    state,
+                    meta,
+                    since,
+                },
+                None,
+            );
+        } else {
+            self.hold(now, claim.id, held, None);
+        }
         match known.state {
             State::Alive => {}
             State::Suspect | State::Down => self.emit(Event::Recovered(claim.id)),
@@ -216,7 +229,7 @@ impl Membership {
         if record.member.state == State::Left {
             return;
         }
-        if claim.id == from || record.left_by.add(from, enough) >= enough {
+        if claim.id == from || record.case_mut().left_by.add(from, enough) >= enough {
             self.bury(now, claim.id, claim.incarnation, State::Left);
         } else {
             self.charge_with(now, claim.id, claim.clone());
@@ -230,7 +243,7 @@ impl Membership {
         };
         let incarnation = record.member.incarnation;
         match record.member.state {
-            State::Suspect if record.left_by.is_empty() => {
+            State::Suspect if record.case().is_none_or(|case| case.left_by.is_empty()) => {
                 self.bury(now, id, incarnation, State::Down);
             }
             State::Suspect => self.bury(now, id, incarnation, State::Left),
@@ -244,20 +257,13 @@ impl Membership {
 
     /// Holds a member for `Down` or `Left`, and says so.
     fn bury(&mut self, now: Time, id: NodeId, incarnation: u64, state: State) {
-        let Some(known) = self.member(id).cloned() else {
-            return;
-        };
         let deadline = now + self.config.forget_after;
-        self.put(
-            now,
-            Member {
-                incarnation,
-                state,
-                since: now,
-                ..known
-            },
-            Some(deadline),
-        );
+        let held = Held {
+            incarnation,
+            state,
+            since: now,
+        };
+        self.hold(now, id, held, Some(deadline));
         self.emit(if state == State::Left {
             Event::Left(id)
         } else {
@@ -282,19 +288,36 @@ impl Membership {
     }
 
     pub(crate) fn put(&mut self, now: Time, member: Member, deadline: Option<Time>) {
-        let (id, was_live) = (member.id, self.table.live().contains(&member.id));
-        let same = self.member(id).is_some_and(|old| {
-            (old.incarnation, old.state.is_live()) == (member.incarnation, member.state.is_live())
-        });
+        let id = member.id;
+        let old = self.member(id).map(Held::from);
         self.table.put(member, deadline);
-        if !was_live && self.table.live().contains(&id) {
+        self.indexed(now, id, old);
+    }
+
+    /// The same for one whose metadata are as before.
+    pub(crate) fn hold(&mut self, now: Time, id: NodeId, held: Held, deadline: Option<Time>) {
+        let Some(old) = self.member(id).map(Held::from) else {
+            return;
+        };
+        self.table.hold(id, held, deadline);
+        self.indexed(now, id, Some(old));
+    }
+
+    /// What follows from a change of the list.
+    fn indexed(&mut self, now: Time, id: NodeId, old: Option<Held>) {
+        let Some(held) = self.member(id).map(Held::from) else {
+            return;
+        };
+        let was_live = old.is_some_and(|old| old.state.is_live());
+        if !was_live && held.state.is_live() {
             self.ring.insert(id, &mut self.rng);
             if !self.gossip.is_empty() {
                 self.clocks.gossip.get_or_insert(now);
             }
         }
         // A suspicion is not worth a write.
-        if !(same && was_live) {
+        let same = old.is_some_and(|old| old.incarnation == held.incarnation);
+        if !(same && was_live && held.state.is_live()) {
             self.remember(now, id);
         }
     }
@@ -332,8 +355,9 @@ impl Membership {
         let Some(record) = self.table.get_mut(id) else {
             return;
         };
-        if record.dealings.told.is_none_or(|told| told + pause <= now) {
-            record.dealings.told = Some(now);
+        let dealings = record.dealings_mut();
+        if dealings.told.is_none_or(|told| told + pause <= now) {
+            dealings.told = Some(now);
             let (purpose, claims) = (Purpose::Gossip, vec![claim]);
             self.send(id, &Message { purpose, claims });
         }
@@ -346,9 +370,9 @@ impl Membership {
             incarnation: record.member.incarnation,
             state: record.member.state,
             gone_secs: self.gone_secs(record),
-            accusers: match record.member.state {
-                State::Suspect => record.accusers.clone(),
-                State::Alive | State::Down | State::Left => Vec::new(),
+            accusers: match record.case() {
+                Some(case) if record.member.state == State::Suspect => case.accusers.clone(),
+                Some(_) | None => Vec::new(),
             },
             described: 0,
             meta: None,

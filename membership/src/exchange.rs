@@ -118,7 +118,7 @@ impl Membership {
             }
             return;
         };
-        record.dealings.heard = Some(now);
+        record.dealings_mut().heard = Some(now);
         if record.member.state == State::Down {
             self.charge(now, from);
         }

@@ -369,7 +369,7 @@ impl Membership {
     /// measured, else an estimate from network coordinates; `None` as long as neither is known.
     #[must_use]
     pub fn distance(&self, to: NodeId) -> Option<Duration> {
-        let dealings = &self.table.get(to)?.dealings;
+        let dealings = self.table.get(to)?.dealings()?;
         let estimate = || Some(self.coordinate().distance(&dealings.coordinate?));
         dealings.round_trips.typical().or_else(estimate)
     }

@@ -144,10 +144,11 @@ impl Membership {
         let purpose = Purpose::Gossip;
         let pause = self.config.gossip_period;
         if let Some(record) = self.table.get_mut(to) {
-            if record.dealings.corrected.is_some_and(|at| at + pause > now) {
+            let dealings = record.dealings_mut();
+            if dealings.corrected.is_some_and(|at| at + pause > now) {
                 return;
             }
-            record.dealings.corrected = Some(now);
+            dealings.corrected = Some(now);
         }
         self.send(to, &Message { purpose, claims });
     }

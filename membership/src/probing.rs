@@ -151,7 +151,7 @@ impl Membership {
         let known = self
             .table
             .get(target)
-            .and_then(|record| record.dealings.relay);
+            .and_then(|record| record.dealings()?.relay);
         let reached = (!self.reached.0.is_empty())
             .then(|| rand::RngExt::random_range(&mut self.rng, 0..self.reached.0.len()))
             .and_then(|at| self.reached.0.get(at).copied());
@@ -217,15 +217,17 @@ impl Membership {
             return;
         };
         if let Some(record) = self.table.get_mut(from) {
-            record.dealings.coordinate = coordinate.or(record.dealings.coordinate);
+            let known = &mut record.dealings_mut().coordinate;
+            *known = coordinate.or(*known);
         }
         self.measured(from, measures.map(|asked| now.since(asked)));
         match purpose {
             Question::Ping => {
                 self.reached.add(from);
                 if let Some(record) = self.table.get_mut(from) {
-                    record.dealings.answered = Some(now);
-                    record.dealings.relay = None;
+                    let dealings = record.dealings_mut();
+                    dealings.answered = Some(now);
+                    dealings.relay = None;
                 }
                 self.answered(|probe| probe.sequence == sequence);
             }
@@ -248,7 +250,7 @@ impl Membership {
         if let Some(target) = self.answered(asked)
             && let Some(record) = self.table.get_mut(target)
         {
-            record.dealings.relay = Some(from);
+            record.dealings_mut().relay = Some(from);
         }
     }
 

@@ -203,7 +203,7 @@ impl Membership {
         let Some(round_trip) = round_trip else {
             return;
         };
-        let dealings = &mut record.dealings;
+        let dealings = record.dealings_mut();
         dealings.round_trips.add(round_trip);
         if let (Some(coordinate), Some(typical)) =
             (dealings.coordinate, dealings.round_trips.typical())

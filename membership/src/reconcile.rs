@@ -63,8 +63,8 @@ impl Membership {
 
     /// A step of a comparison that this node awaits from that peer: each once, and none out of turn.
     pub(crate) fn awaits(&self, now: Time, from: NodeId, step: Step) -> Result<(), RejectMessage> {
-        let dealings = self.table.get(from).map(|record| &record.dealings);
-        let open = dealings.and_then(|dealings| dealings.exchanged);
+        let record = self.table.get(from);
+        let open = record.and_then(|record| record.dealings()?.exchanged);
         let patience = self.timing.base_period().saturating_mul(4);
         if open.is_some_and(|(at, open)| open == step && at + patience > now) {
             Ok(())
@@ -183,13 +183,13 @@ impl Membership {
         let pause = self.timing.base_period() / 2;
         self.table
             .get(with)
-            .and_then(|record| record.dealings.exchanged)
+            .and_then(|record| record.dealings()?.exchanged)
             .is_some_and(|(at, _)| at + pause > now)
     }
 
     pub(crate) fn note_exchange(&mut self, now: Time, with: NodeId, step: Step) {
         if let Some(record) = self.table.get_mut(with) {
-            record.dealings.exchanged = Some((now, step));
+            record.dealings_mut().exchanged = Some((now, step));
         }
     }
 

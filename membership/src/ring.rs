@@ -79,11 +79,14 @@ impl Ring {
         let mut picked = Vec::with_capacity(count);
         // At least half of the list is live and three quarters of it are not picked yet: this many tries miss rarely.
         for _ in 0..count * 16 {
+            if picked.len() == count {
+                break;
+            }
             let place = rng.random_range(0..self.order.len().max(1));
             let Some(id) = self.order.get(place).copied() else {
                 break;
             };
-            if picked.len() < count && id != but && live.contains(&id) && !picked.contains(&id) {
+            if id != but && live.contains(&id) && !picked.contains(&id) {
                 picked.push(id);
             }
         }

@@ -13,7 +13,8 @@ use core::time::Duration;
 use rand::RngExt;
 
 use crate::message::Claim;
-use crate::{Event, Member, Membership, NodeId, State, Time};
+use crate::table::Held;
+use crate::{Event, Membership, NodeId, State, Time};
 
 impl Membership {
     /// This node's own probe failed.
@@ -27,7 +28,8 @@ impl Membership {
             return;
         };
         let period = self.timing.base_period();
-        let answered = record.dealings.answered.is_some_and(|at| at + period > now);
+        let answered = record.dealings().and_then(|with| with.answered);
+        let answered = answered.is_some_and(|at| at + period > now);
         if answered && record.member.state == State::Alive {
             // It answered us a moment ago. If it died since, our next probe will say so.
             self.charge(now, claim.id);
@@ -58,7 +60,7 @@ impl Membership {
     /// An accusation at a newer incarnation starts it anew: a liar may so keep a dead member among the suspects, but not
     /// hurry an honest one out.
     pub(crate) fn suspect(&mut self, now: Time, id: NodeId, incarnation: u64, accusers: &[u32]) {
-        let Some(known) = self.member(id).cloned() else {
+        let Some(known) = self.member(id).map(Held::from) else {
             return;
         };
         let anew = match known.state {
@@ -67,17 +69,18 @@ impl Membership {
             State::Down | State::Left => false,
         };
         if anew {
-            let state = known.state;
-            let suspect = Member {
+            let suspect = Held {
                 incarnation,
                 state: State::Suspect,
                 since: now,
-                ..known
             };
             let longest = now + self.timing.suspicion(self.size(), 0);
-            self.put(now, suspect, Some(longest));
+            self.hold(now, id, suspect, Some(longest));
+            if let Some(record) = self.table.get_mut(id) {
+                record.case_mut().counts_from = now;
+            }
             self.add_accusers(now, id, accusers);
-            if state == State::Alive {
+            if known.state == State::Alive {
                 self.emit(Event::Suspected(id));
             }
             self.spread_state_of(now, id);
@@ -98,19 +101,21 @@ impl Membership {
         let Some(record) = self.table.get_mut(id) else {
             return false;
         };
-        let before = record.accusers.len();
+        let latest = record.deadline;
+        let case = record.case_mut();
+        let before = case.accusers.len();
         for accuser in accusers {
-            if record.accusers.len() < enough && !record.accusers.contains(accuser) {
-                record.accusers.push(*accuser);
+            if case.accusers.len() < enough && !case.accusers.contains(accuser) {
+                case.accusers.push(*accuser);
             }
         }
-        let count = record.accusers.len();
+        let count = case.accusers.len();
         if count == before {
             return false;
         }
-        let sooner = record.counts_from + timing.suspicion(size, count);
+        let sooner = case.counts_from + timing.suspicion(size, count);
         // Not in the past: that would look as if this node had been paused.
-        let deadline = record.deadline.unwrap_or(sooner).min(sooner).max(now);
+        let deadline = latest.unwrap_or(sooner).min(sooner).max(now);
         self.table.set_deadline(id, deadline);
         true
     }
@@ -122,10 +127,14 @@ impl Membership {
         let Some(record) = self.table.get_mut(claim.id) else {
             return;
         };
-        if record.member.state == State::Suspect && record.down_by.add(from, enough) >= enough {
-            let (from, deadline) = (record.counts_from, record.deadline.unwrap_or(now));
+        let (state, latest) = (record.member.state, record.deadline.unwrap_or(now));
+        if state != State::Suspect {
+            return;
+        }
+        let case = record.case_mut();
+        if case.down_by.add(from, enough) >= enough {
             // Not in the past, as above.
-            let sooner = deadline.min(from + full / 2).max(now);
+            let sooner = latest.min(case.counts_from + full / 2).max(now);
             self.table.set_deadline(claim.id, sooner);
         }
     }
@@ -148,8 +157,9 @@ impl Membership {
             let Some(record) = self.table.get_mut(id) else {
                 continue;
             };
-            record.counts_from = now;
-            let more = now + self.timing.suspicion(size, record.accusers.len());
+            let case = record.case_mut();
+            case.counts_from = now;
+            let more = now + self.timing.suspicion(size, case.accusers.len());
             self.table.set_deadline(id, more);
         }
     }

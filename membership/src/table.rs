@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{Coordinate, Member, NodeId, Purpose, State, Time};
 
-/// What this node knows about one other member.
+/// What this node knows about one other member. What few members need is kept apart: there may be thousands.
 #[derive(Debug)]
 pub(crate) struct Record {
     pub(crate) member: Member,
@@ -14,14 +14,44 @@ pub(crate) struct Record {
     pub(crate) described: u32,
     /// When a suspect is down, or one that is gone is forgotten.
     pub(crate) deadline: Option<Time>,
-    pub(crate) dealings: Dealings,
+    case: Option<Box<Case>>,
+    dealings: Option<Box<Dealings>>,
+}
+
+impl Record {
+    /// What is held against it at this incarnation.
+    pub(crate) fn case(&self) -> Option<&Case> {
+        self.case.as_deref()
+    }
+
+    pub(crate) fn case_mut(&mut self) -> &mut Case {
+        self.case.get_or_insert_default()
+    }
+
+    /// What passed between it and this node.
+    pub(crate) fn dealings(&self) -> Option<&Dealings> {
+        self.dealings.as_deref()
+    }
+
+    pub(crate) fn dealings_mut(&mut self) -> &mut Dealings {
+        self.dealings.get_or_insert_default()
+    }
+
+    fn was_heard(&self) -> bool {
+        self.dealings().is_some_and(|with| with.heard.is_some())
+    }
+}
+
+/// What others say of a member at its present incarnation and in its present state.
+#[derive(Debug, Default)]
+pub(crate) struct Case {
     /// From when on its time to refute is counted.
     pub(crate) counts_from: Time,
-    /// The tags of those that accuse it at this incarnation.
+    /// The tags of those that accuse it.
     pub(crate) accusers: Vec<u32>,
-    /// Peers that call it `Down` at this incarnation.
+    /// Peers that call it `Down`.
     pub(crate) down_by: Witnesses,
-    /// Peers that call it `Left` at this incarnation.
+    /// Peers that call it `Left`.
     pub(crate) left_by: Witnesses,
 }
 
@@ -103,8 +133,9 @@ pub(crate) struct Table {
     live: BTreeSet<NodeId>,
     down: BTreeSet<NodeId>,
     deadlines: BTreeSet<(Time, NodeId)>,
-    /// Over the live members, by the first bits of their ids: kept up to date, never computed anew.
+    /// Over the live members, by the first bits of their ids, and the sum of all: kept up to date, never computed anew.
     sums: [u64; Purpose::BUCKETS],
+    sum: u64,
 }
 
 impl Table {
@@ -160,54 +191,50 @@ impl Table {
             .map(|(_, id)| *id)
     }
 
-    /// Adds a member or replaces what is known about it, with the deadline of its new state. Accusers and witnesses
-    /// start anew.
+    /// Adds a member or replaces what is known about it, with the deadline of its new state. The case starts anew.
     pub(crate) fn put(&mut self, member: Member, deadline: Option<Time>) {
         let id = member.id;
         let old = self.remove(id);
-        if member.state.is_live() {
-            self.live.insert(id);
-            self.add_to_sum(id, hash_of(&member));
-        } else if member.state == State::Down {
-            self.down.insert(id);
-        }
-        self.deadlines.extend(deadline.map(|at| (at, id)));
         let described = match &old {
             Some(old) if old.member.meta == member.meta => old.described,
             Some(_) | None => member.meta.hash(),
         };
         let record = Record {
-            counts_from: member.since,
             member,
             described,
-            deadline,
-            dealings: old.map(|old| old.dealings).unwrap_or_default(),
-            accusers: Vec::new(),
-            down_by: Witnesses::default(),
-            left_by: Witnesses::default(),
+            deadline: None,
+            case: None,
+            dealings: old.and_then(|old| old.dealings),
         };
+        self.index(id, Held::from(&record.member), Index::In);
         self.records.insert(id, record);
+        self.change_deadline(id, deadline);
+    }
+
+    /// Holds a member for something else, with the deadline of its new state. The case starts anew.
+    pub(crate) fn hold(&mut self, id: NodeId, held: Held, deadline: Option<Time>) {
+        let Some(record) = self.records.get_mut(&id) else {
+            return;
+        };
+        let old = Held::from(&record.member);
+        record.member.incarnation = held.incarnation;
+        record.member.state = held.state;
+        record.member.since = held.since;
+        record.case = None;
+        self.index(id, old, Index::Out);
+        self.index(id, held, Index::In);
+        self.change_deadline(id, deadline);
     }
 
     /// Moves a member's deadline.
     pub(crate) fn set_deadline(&mut self, id: NodeId, at: Time) {
-        if let Some(record) = self.records.get_mut(&id) {
-            if let Some(old) = record.deadline.replace(at) {
-                self.deadlines.remove(&(old, id));
-            }
-            self.deadlines.insert((at, id));
-        }
+        self.change_deadline(id, Some(at));
     }
 
     pub(crate) fn remove(&mut self, id: NodeId) -> Option<Record> {
+        self.change_deadline(id, None);
         let record = self.records.remove(&id)?;
-        if self.live.remove(&id) {
-            self.add_to_sum(id, hash_of(&record.member).wrapping_neg());
-        }
-        self.down.remove(&id);
-        if let Some(at) = record.deadline {
-            self.deadlines.remove(&(at, id));
-        }
+        self.index(id, Held::from(&record.member), Index::Out);
         Some(record)
     }
 
@@ -220,7 +247,7 @@ impl Table {
                 .filter(|record| !record.member.state.is_live())
         };
         gone()
-            .find(|record| record.dealings.heard.is_none())
+            .find(|record| !record.was_heard())
             .or_else(|| gone().next())
             .map(|record| record.member.id)
     }
@@ -235,15 +262,14 @@ impl Table {
     pub(crate) fn unheard(&self) -> Option<NodeId> {
         let unheard = |id: &&NodeId| {
             let record = self.records.get(id);
-            record.is_some_and(|record| record.dealings.heard.is_none())
+            record.is_some_and(|record| !record.was_heard())
         };
         self.live.iter().find(unheard).copied()
     }
 
     /// A sum over the live members that is the same for the same members at the same incarnations, in any order.
     pub(crate) fn digest(&self, me: &Member) -> u64 {
-        let others = self.sums.iter().copied().fold(0, u64::wrapping_add);
-        others.wrapping_add(hash_of(me))
+        self.sum.wrapping_add(Held::from(me).hash(me.id))
     }
 
     /// The parts of that sum, shortened.
@@ -251,16 +277,78 @@ impl Table {
         let own = usize::from(bucket_of(me.id));
         core::array::from_fn(|at| {
             let sum = self.sums.get(at).copied().unwrap_or(0);
-            let mine = if at == own { hash_of(me) } else { 0 };
+            let mine = if at == own {
+                Held::from(me).hash(me.id)
+            } else {
+                0
+            };
             short(sum.wrapping_add(mine))
         })
     }
 
-    fn add_to_sum(&mut self, id: NodeId, hash: u64) {
-        if let Some(sum) = self.sums.get_mut(usize::from(bucket_of(id))) {
-            *sum = sum.wrapping_add(hash);
+    fn change_deadline(&mut self, id: NodeId, to: Option<Time>) {
+        let Some(record) = self.records.get_mut(&id) else {
+            return;
+        };
+        if let Some(old) = core::mem::replace(&mut record.deadline, to) {
+            self.deadlines.remove(&(old, id));
+        }
+        self.deadlines.extend(to.map(|at| (at, id)));
+    }
+
+    /// Puts a member into the indexes by its state, or takes it out.
+    fn index(&mut self, id: NodeId, held: Held, how: Index) {
+        if held.state.is_live() {
+            let hash = match how {
+                Index::In => held.hash(id),
+                Index::Out => held.hash(id).wrapping_neg(),
+            };
+            self.sum = self.sum.wrapping_add(hash);
+            if let Some(sum) = self.sums.get_mut(usize::from(bucket_of(id))) {
+                *sum = sum.wrapping_add(hash);
+            }
+        }
+        let index = match held.state {
+            State::Alive | State::Suspect => &mut self.live,
+            State::Down => &mut self.down,
+            State::Left => return,
+        };
+        match how {
+            Index::In => index.insert(id),
+            Index::Out => index.remove(&id),
+        };
+    }
+}
+
+/// What a member is held for: what changes often.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Held {
+    pub(crate) incarnation: u64,
+    pub(crate) state: State,
+    pub(crate) since: Time,
+}
+
+impl From<&Member> for Held {
+    fn from(member: &Member) -> Self {
+        Self {
+            incarnation: member.incarnation,
+            state: member.state,
+            since: member.since,
         }
     }
+}
+
+impl Held {
+    fn hash(&self, id: NodeId) -> u64 {
+        let id = id.as_bytes().iter().copied();
+        hash(id.chain(self.incarnation.to_le_bytes()))
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Index {
+    In,
+    Out,
 }
 
 /// Which part of a list an id belongs to: its first five bits.
@@ -272,18 +360,13 @@ pub(crate) const fn bucket_of(id: NodeId) -> u8 {
 /// What a member is compared by in an exchange: its incarnation, and whether it is live.
 pub(crate) fn compared_by(member: &Member) -> u32 {
     let gone = u64::from(!member.state.is_live());
-    short(hash_of(member).wrapping_add(gone))
+    short(Held::from(member).hash(member.id).wrapping_add(gone))
 }
 
 const BUCKET_SHIFT: u32 = 3;
 
 fn short(sum: u64) -> u32 {
     u32::try_from((sum ^ (sum >> 32)) & u64::from(u32::MAX)).unwrap_or(u32::MAX)
-}
-
-fn hash_of(member: &Member) -> u64 {
-    let id = member.id.as_bytes().iter().copied();
-    hash(id.chain(member.incarnation.to_le_bytes()))
 }
 
 /// FNV-1a (Fowler, Noll, Vo) with the last steps of MurmurHash3, so that a sum of hashes is as good as one.

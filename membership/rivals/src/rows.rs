@@ -9,12 +9,17 @@ fn seconds(micros: u64) -> f64 {
     micros as f64 / SECOND as f64
 }
 
+/// Crashes or goodbyes in one world: not so many that another mesh is left, and fewer where each takes long.
+fn repeats(size: usize) -> usize {
+    if size > 512 { 4 } else { (size / 8).clamp(2, 16) }
+}
+
 /// Crashes, one after another: until the first holds it for dead, and until all do.
 pub fn crashes<P: Protocol>(config: P::Config, size: usize, seed: u64, loss: f64) -> [Vec<f64>; 2] {
     let mut world = World::<P>::settled(config, size, seed);
     world.loss = loss;
     let (mut first, mut all) = (Vec::new(), Vec::new());
-    for _ in 0..(size / 8).clamp(2, 16) {
+    for _ in 0..repeats(size) {
         let wait = 15 * SECOND + world.below(SECOND);
         world.run_for(wait);
         let victim = world.pick();
@@ -34,7 +39,7 @@ pub fn crashes<P: Protocol>(config: P::Config, size: usize, seed: u64, loss: f64
 pub fn leaves<P: Protocol>(config: P::Config, size: usize, seed: u64) -> Vec<f64> {
     let mut world = World::<P>::settled(config, size, seed);
     let mut all = Vec::new();
-    for _ in 0..(size / 8).clamp(2, 16) {
+    for _ in 0..repeats(size) {
         let wait = 5 * SECOND + world.below(SECOND);
         world.run_for(wait);
         let leaver = world.pick();
@@ -121,7 +126,8 @@ pub fn churn<P: Protocol>(config: P::Config, size: usize, seed: u64) -> Load {
     let mut world = World::<P>::settled(config, size, seed);
     world.tally = Default::default();
     let mut down = std::collections::VecDeque::new();
-    for _ in 0..60 {
+    let rounds = if size > 512 { 12 } else { 60 };
+    for _ in 0..rounds {
         for _ in 0..size.div_ceil(128) {
             let victim = world.pick();
             let memory = world.crash(victim);
@@ -136,7 +142,7 @@ pub fn churn<P: Protocol>(config: P::Config, size: usize, seed: u64) -> Load {
         }
         world.run_for(5 * SECOND);
     }
-    let member_seconds = size as f64 * 300.0;
+    let member_seconds = size as f64 * 5.0 * rounds as f64;
     let tally = world.tally;
     Load {
         false_deaths_per_hour: tally.false_deaths as f64 * HOUR / member_seconds,
