@@ -420,11 +420,26 @@ impl Membership {
         claims
     }
 
+    /// Who gets the next round of gossip: random members. A node that doubts itself makes sure of one that it reached lately,
+    /// as otherwise an accusation of its might find nobody who passes it on to the accused.
+    fn listeners(&mut self) -> Vec<NodeId> {
+        let mut to = self.pick(self.config.gossip_fanout, self.me.id);
+        if self.timing.strained() > 0
+            && let Some(reached) = self.one_reached()
+            && self.table.live().contains(&reached)
+            && !to.contains(&reached)
+        {
+            to.pop();
+            to.push(reached);
+        }
+        to
+    }
+
     /// One round of gossip.
     fn spread(&mut self, now: Time) {
         self.refute_again(now);
         self.clocks.gossip = None;
-        for to in self.pick(self.config.gossip_fanout, self.me.id) {
+        for to in self.listeners() {
             let claims = self.news_for(to, self.config.gossip_bytes_max);
             if !claims.is_empty() {
                 let purpose = Purpose::Gossip;

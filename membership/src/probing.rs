@@ -13,6 +13,8 @@ use core::time::Duration;
 
 use std::collections::VecDeque;
 
+use rand::RngExt;
+
 use crate::message::Purpose;
 use crate::questions::{Awaited, Question};
 use crate::{Coordinate, Membership, NodeId, State, Time};
@@ -152,9 +154,7 @@ impl Membership {
             .table
             .get(target)
             .and_then(|record| record.dealings()?.relay);
-        let reached = (!self.reached.0.is_empty())
-            .then(|| rand::RngExt::random_range(&mut self.rng, 0..self.reached.0.len()))
-            .and_then(|at| self.reached.0.get(at).copied());
+        let reached = self.one_reached();
         let live = self.table.live();
         let mut relays: Vec<NodeId> = Vec::with_capacity(count);
         for id in known.into_iter().chain(reached) {
@@ -168,6 +168,13 @@ impl Membership {
             }
         }
         relays
+    }
+
+    /// Somebody who answered lately, at random.
+    pub(crate) fn one_reached(&mut self) -> Option<NodeId> {
+        let count = self.reached.0.len();
+        let at = self.rng.random_range(0..count.max(1));
+        self.reached.0.get(at).copied()
     }
 
     /// One of the dead, in turn; whoever answers is told that it is held for dead, and refutes.

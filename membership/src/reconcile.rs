@@ -30,13 +30,21 @@ impl Membership {
         Duration::from_micros(self.rng.random_range(micros / 2..=micros.max(1)))
     }
 
-    /// Compares digests with a random member.
+    /// Compares digests with a random member: every second time with one that answered lately, as who reaches only a few
+    /// would seldom reach a random one.
     pub(crate) fn offer_digest(&mut self, now: Time) {
         let longest = self.config.push_pull_period.max(crate::timing::SHORTEST);
         self.digest_wait = self.digest_wait.saturating_mul(2).min(longest);
         let wait = self.up_to(self.digest_wait);
         self.clocks.push_pull = now + wait.max(crate::timing::SHORTEST);
-        for to in self.pick(1, self.me.id) {
+        let reached = if self.rng.random_bool(0.5) {
+            self.one_reached()
+        } else {
+            None
+        };
+        let reached = reached.filter(|id| self.table.live().contains(id));
+        let random = self.pick(1, self.me.id).into_iter().next();
+        if let Some(to) = reached.or(random) {
             self.send_digest(to);
         }
     }

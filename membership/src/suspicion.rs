@@ -20,6 +20,8 @@ impl Membership {
     /// This node's own probe failed.
     pub(crate) fn accuse(&mut self, now: Time, id: NodeId, incarnation: u64) {
         self.suspect(now, id, incarnation, &[self.me.id.tag()]);
+        // If it refutes and we do not hear of it, others will know better.
+        self.unsettle(now, self.config.gossip_period.saturating_mul(10));
     }
 
     /// Somebody's probe failed, it is said.
