@@ -41,7 +41,8 @@ pub struct Config {
     /// Receivers of each round of news. More: faster news, more repeats. Default 3.
     pub gossip_fanout: usize,
     /// A piece of news is sent this many times, times the doublings in the mesh's size, by each member (the λ of SWIM).
-    /// More: survives more loss, more bytes. Default 2: 16 times among 128.
+    /// Hearing it from others counts too. More: survives more loss, more bytes. Default 2: 16 times among 128, of which about
+    /// half are heard.
     pub retransmit_multiplier: u32,
     /// Bytes of news that a ping or ack may carry. More: news needs fewer messages. Default 1,200: one datagram.
     pub piggyback_bytes_max: usize,

@@ -103,13 +103,13 @@ impl Membership {
         });
     }
 
-    /// Pings once more, after twice the time.
+    /// Pings once more, and again after half as long again.
     pub(crate) fn repeat_ping(&mut self, now: Time) {
         self.clocks.repeat = None;
         let Some(probe) = self.probe.as_mut().filter(|probe| !probe.answered) else {
             return;
         };
-        probe.wait = probe.wait.saturating_mul(2);
+        probe.wait = probe.wait.saturating_mul(3) / 2;
         let (target, sequence, next) = (probe.target, probe.sequence, now + probe.wait);
         if let Some(awaited) = self.questions.get_mut(sequence) {
             // An answer may be to either ping (Karn, Partridge 1987).
@@ -127,14 +127,18 @@ impl Membership {
             return;
         };
         let target = probe.target;
-        // What is left of the period is enough for two more.
         let rest = self.clocks.probe.since(now);
-        probe.wait = rest / 4;
+        if let Some((sequence, _)) = probe.request {
+            return self.ask_again(sequence, target);
+        }
+        // What is left of the period is enough for two more.
+        probe.wait = rest / 5;
         self.repeat_ping(now);
         let asked = self.relays_for(target);
         if asked.is_empty() {
             return;
         }
+        self.clocks.indirect = Some(now + rest / 2);
         let count = u32::try_from(asked.len()).unwrap_or(u32::MAX);
         let question = Question::Request { nacks: Vec::new() };
         let until = self.clocks.probe + self.timing.base_timeout();
@@ -143,6 +147,20 @@ impl Membership {
             probe.request = Some((sequence, count));
         }
         for to in asked {
+            self.tell(to, Purpose::PingReq { sequence, target });
+        }
+    }
+
+    /// A request may have been lost, or its answer: those who did not say anything yet are asked once more.
+    fn ask_again(&mut self, sequence: u64, target: NodeId) {
+        let Some(awaited) = self.questions.get_mut(sequence) else {
+            return;
+        };
+        let mut silent = awaited.from.clone();
+        if let Question::Request { nacks } = &awaited.purpose {
+            silent.retain(|id| !nacks.contains(id));
+        }
+        for to in silent {
             self.tell(to, Purpose::PingReq { sequence, target });
         }
     }

@@ -72,7 +72,7 @@ impl Timing {
             .saturating_mul(self.strain + 1)
     }
 
-    /// From a ping to its first repetition; each further one takes twice as long.
+    /// From a ping to its first repetition; each further one takes half as long again.
     pub(crate) fn repeat_after(&self, round_trip: Option<Duration>) -> Duration {
         let timeout = self.probe_timeout(round_trip);
         let usual = round_trip.map_or(timeout / 2, |rtt| rtt.saturating_mul(4));
