@@ -93,6 +93,8 @@ impl Membership {
             },
             deadline,
         );
+        // It is on disk as it is.
+        self.unsaved.remove(&id);
     }
 
     /// One seed after another, with growing pauses.

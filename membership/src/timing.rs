@@ -112,10 +112,12 @@ impl Timing {
         (most - shrunk).max(least)
     }
 
-    /// How often each member repeats a piece of news (SWIM, section 4.1: λ log n).
+    /// How often each member repeats a piece of news (SWIM, section 4.1: λ log n). Not more often in a greater mesh than
+    /// among 128: the part of the members that miss it all the same stays as small, and finds it by comparing digests,
+    /// while the load of each does not grow.
     pub(crate) fn retransmits(&self, members: usize) -> u32 {
         self.retransmit_multiplier
-            .saturating_mul(doublings(members))
+            .saturating_mul(doublings(members).min(REPEATED_DOUBLINGS_MAX))
     }
 }
 
@@ -136,6 +138,8 @@ pub(crate) const SHORTEST: Duration = Duration::from_millis(1);
 /// A far target gets at most so many times the configured timeout: a hostile one could answer late on purpose.
 const STRETCH_MAX: u32 = 4;
 
+const REPEATED_DOUBLINGS_MAX: u32 = 8;
+
 /// A mesh of three is as slow to judge as one of seven: tiny meshes have nobody to spare.
 const DOUBLINGS_MIN: u32 = 3;
 
@@ -152,8 +156,8 @@ mod tests {
         let waits = [1, 5, 32, 128, 1024].map(|n| timing.suspicion(n, 9).as_millis());
         assert_eq!(waits, [2100, 2100, 4200, 5600, 7700]);
         assert_eq!(
-            [1, 5, 128].map(|n| timing.retransmits(n)),
-            [1, 3, 8].map(|n| n * Config::lan().retransmit_multiplier)
+            [1, 5, 128, 10_000].map(|n| timing.retransmits(n)),
+            [1, 3, 8, 8].map(|n| n * Config::lan().retransmit_multiplier)
         );
     }
 

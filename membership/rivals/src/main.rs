@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+mod crowd;
 mod ours;
 mod protocol;
 mod rival;
@@ -25,7 +26,7 @@ struct Wanted {
 
 const USAGE: &str = "usage: rivals [--size 128,512] [--rows crash,loss] [--seeds 5] [--minutes 10] [--only ours,timings,foca]";
 
-/// Rows that are measured when none are named; `day` takes minutes.
+/// Rows that are measured when none are named; `day` takes minutes, and `crowd` is for sizes beyond memory.
 const ROWS: [&str; 9] = [
     "crash", "leave", "loss", "slow", "churn", "join", "split", "restart", "semi",
 ];
@@ -43,6 +44,8 @@ fn main() -> Result<(), String> {
                 let start = Instant::now();
                 let column = protocol.as_str();
                 let cells = match column {
+                    "ours" if row == "crowd" => Ok(crowd(&wanted, *size)),
+                    _ if row == "crowd" => Ok(Vec::new()),
                     "ours" => measure::<Ours>(&row, &wanted, *size, |_| {
                         meshwork_membership::Config::lan()
                     }),
@@ -211,6 +214,15 @@ fn measure<P: Protocol>(
         _ => return Err(format!("no row {row}; {USAGE}")),
     };
     Ok(cells)
+}
+
+/// Our load alone: the others are not made for it.
+fn crowd(wanted: &Wanted, size: usize) -> Vec<Cell> {
+    let config = (meshwork_membership::Config::lan(), size);
+    let run =
+        |seed| rows::crowd::<crowd::Crowd>(config.clone(), size, seed, crowd::WHOLE.min(size));
+    let runs: Vec<_> = (1..=wanted.seeds).map(run).collect();
+    load_cells("0 % loss", &runs)
 }
 
 fn load_cells(name: &str, runs: &[rows::Load]) -> Vec<Cell> {

@@ -11,7 +11,11 @@ fn seconds(micros: u64) -> f64 {
 
 /// Crashes or goodbyes in one world: not so many that another mesh is left, and fewer where each takes long.
 fn repeats(size: usize) -> usize {
-    if size > 512 { 4 } else { (size / 8).clamp(2, 16) }
+    if size > 512 {
+        4
+    } else {
+        (size / 8).clamp(2, 16)
+    }
 }
 
 /// Crashes, one after another: until the first holds it for dead, and until all do.
@@ -88,6 +92,23 @@ pub fn loss<P: Protocol>(config: P::Config, size: usize, seed: u64, loss: f64, w
     load(&mut world, wait * SECOND)
 }
 
+/// The load of some members of a mesh that is too great to be simulated whole; see [`crate::crowd`].
+pub fn crowd<P: Protocol>(config: P::Config, size: usize, seed: u64, counted: usize) -> Load {
+    let mut world = World::<P>::settled(config, size, seed);
+    world.counted = counted;
+    world.tally = Default::default();
+    world.run_for(120 * SECOND);
+    let member_seconds = counted as f64 * 120.0;
+    let tally = world.tally;
+    Load {
+        false_deaths_per_hour: tally.false_deaths as f64 * HOUR / member_seconds,
+        bytes: tally.bytes as f64 / member_seconds,
+        messages: tally.messages as f64 / member_seconds,
+        suspicions: tally.suspicions as f64 / member_seconds,
+        cpu_us: tally.cpu_ns as f64 / 1e3 / member_seconds,
+    }
+}
+
 /// Some members stop for 16 s again and again, and run for 8 to 24 s in between.
 pub fn slow<P: Protocol>(config: P::Config, size: usize, seed: u64, slow: usize) -> Load {
     let mut world = World::<P>::settled(config, size, seed);
@@ -121,18 +142,16 @@ pub fn slow<P: Protocol>(config: P::Config, size: usize, seed: u64, slow: usize)
     }
 }
 
-/// Each 5 s one of 128 crashes, and one that crashed half a minute ago starts again.
+/// Each 5 s a member crashes, and the one that crashed half a minute ago starts again, whatever the size of the mesh.
 pub fn churn<P: Protocol>(config: P::Config, size: usize, seed: u64) -> Load {
     let mut world = World::<P>::settled(config, size, seed);
     world.tally = Default::default();
     let mut down = std::collections::VecDeque::new();
-    let rounds = if size > 512 { 12 } else { 60 };
+    let rounds = if size > 512 { 24 } else { 60 };
     for _ in 0..rounds {
-        for _ in 0..size.div_ceil(128) {
-            let victim = world.pick();
-            let memory = world.crash(victim);
-            down.push_back((world.now, victim, memory));
-        }
+        let victim = world.pick();
+        let memory = world.crash(victim);
+        down.push_back((world.now, victim, memory));
         while let Some((at, _, _)) = down.front()
             && *at + 30 * SECOND <= world.now
         {
