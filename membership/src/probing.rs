@@ -25,7 +25,8 @@ pub(crate) struct Probe {
     target: NodeId,
     /// The incarnation at which it was found: a newer one was heard of since, so it lives.
     incarnation: u64,
-    sequence: u64,
+    /// Of the ping and its repetitions: each has its own, so that an answer measures the way.
+    sequences: Vec<u64>,
     /// The request to others, once there is one, and how many were asked.
     request: Option<(u64, u32)>,
     /// From one repetition of the ping to the next.
@@ -89,14 +90,14 @@ impl Membership {
         let incarnation = self.member(target).map_or(0, |member| member.incarnation);
         let round_trip = self.distance(target);
         self.clocks.probe = now + self.timing.probe_period(round_trip);
-        let sequence = self.ping(now, target, Question::Ping, self.clocks.probe);
+        let sequence = self.ping_for_probe(now, target);
         let wait = self.timing.repeat_after(round_trip);
         self.clocks.repeat = Some(now + wait);
         self.clocks.indirect = Some(now + self.timing.probe_timeout(round_trip));
         self.probe = Some(Probe {
             target,
             incarnation,
-            sequence,
+            sequences: vec![sequence],
             request: None,
             wait,
             answered: false,
@@ -110,15 +111,20 @@ impl Membership {
             return;
         };
         probe.wait = probe.wait.saturating_mul(3) / 2;
-        let (target, sequence, next) = (probe.target, probe.sequence, now + probe.wait);
-        if let Some(awaited) = self.questions.get_mut(sequence) {
-            // An answer may be to either ping (Karn, Partridge 1987).
-            awaited.measures = None;
-        }
+        let (target, next) = (probe.target, now + probe.wait);
         if next < self.clocks.probe {
             self.clocks.repeat = Some(next);
         }
-        self.tell(target, Purpose::Ping { sequence });
+        let sequence = self.ping_for_probe(now, target);
+        if let Some(probe) = self.probe.as_mut() {
+            probe.sequences.push(sequence);
+        }
+    }
+
+    /// An answer that is too late for the verdict still tells how far the target is, so that the next probe waits longer.
+    fn ping_for_probe(&mut self, now: Time, target: NodeId) -> u64 {
+        let until = self.clocks.probe + self.timing.base_timeout().saturating_mul(4);
+        self.ping(now, target, Question::Ping, until)
     }
 
     /// The direct ping was not answered in time: others try, and it is repeated.
@@ -254,7 +260,7 @@ impl Membership {
                     dealings.answered = Some(now);
                     dealings.relay = None;
                 }
-                self.answered(|probe| probe.sequence == sequence);
+                self.answered(|probe| probe.sequences.contains(&sequence));
             }
             Question::Relay {
                 origin, sequence, ..

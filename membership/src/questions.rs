@@ -170,7 +170,7 @@ impl Membership {
         sequence
     }
 
-    /// Bounded by the own probes of two periods and [`Config::relays_max`](crate::Config::relays_max).
+    /// Bounded by the own probes of a few periods and [`Config::relays_max`](crate::Config::relays_max).
     pub(crate) fn await_answer(
         &mut self,
         now: Time,

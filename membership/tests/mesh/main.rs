@@ -6,9 +6,12 @@
 )]
 #![expect(clippy::print_stdout, reason = "the figures are for people")]
 
+mod cost;
+mod distance;
 mod faults;
 mod figures;
 mod hostile;
 mod life;
+mod lifeguard;
 mod pair;
 mod sim;

@@ -120,7 +120,8 @@ fn an_ack_that_is_late_foreign_or_repeated_is_rejected_and_changes_nothing() {
     };
     let refused = Err(RejectMessage::UnexpectedAck);
     assert_eq!(node.take(at, other, &ack(sequence)), refused);
-    assert_eq!(node.take(at, target, &ack(sequence + 1)), refused);
+    // The next numbers are those of its repetitions.
+    assert_eq!(node.take(at, target, &ack(sequence + 100)), refused);
     assert_eq!(node.take(at, target, &request), refused);
     assert!(node.core.member(id(3)).is_none() && node.sent.is_empty());
     assert_eq!(node.take(at, target, &ack(sequence)), Ok(()));
@@ -133,7 +134,7 @@ fn a_member_that_answers_is_not_suspected_and_one_that_does_not_is() {
     let mut node = knowing_two();
     let mut pings = node.run_until(START + Duration::from_millis(1_100));
     // A ping is repeated until it is answered.
-    pings.dedup_by_key(|(_, _, sequence)| *sequence);
+    pings.dedup_by_key(|(_, target, _)| *target);
     for (at, target, sequence) in pings {
         let from = if target == id(1) { 1 } else { 2 };
         let ack = Message {
@@ -372,4 +373,139 @@ fn steps_of_a_comparison_that_are_out_of_turn_are_refused() {
     let about: Vec<_> = answer.claims.iter().map(|claim| claim.id).collect();
     assert!(about.contains(&id(0)) && about.contains(&id(2)) && about.len() == 2);
     assert_eq!(node.take(START, 1, &have), refused, "only once");
+}
+
+fn accused(n: usize, incarnation: u64, accusers: &[u32]) -> Message {
+    gossip(vec![Claim {
+        accusers: accusers.to_vec(),
+        ..claim(n, incarnation, State::Suspect)
+    }])
+}
+
+/// A node that knows 1 to 7.
+fn knowing_seven() -> Node {
+    let mut node = Node::new(0);
+    for n in 1..8 {
+        node.take(START, n, &gossip(vec![claim(n, 5, State::Alive)]))
+            .unwrap();
+    }
+    node
+}
+
+#[test]
+fn only_distinct_accusers_shorten_a_suspicion() {
+    let least = Duration::from_millis(2_810);
+    for (accusers, down) in [([7, 7, 7], false), ([7, 8, 9], true)] {
+        let mut node = knowing_seven();
+        for (from, accuser) in [2, 3, 4].into_iter().zip(accusers) {
+            node.take(START, from, &accused(1, 5, &[accuser])).unwrap();
+        }
+        // Nobody answers this node's pings, so its own probes accuse as well; these are not those of member 1.
+        let state = |node: &Node| node.core.member(id(1)).unwrap().state;
+        let mut now = START;
+        while now < START + least {
+            now = now + Duration::from_millis(50);
+            for (at, to, sequence) in node.run_until(now) {
+                let n = (1..8).find(|n| id(*n) == to).unwrap();
+                let ack = Message {
+                    purpose: Purpose::Ack {
+                        sequence,
+                        coordinate: None,
+                    },
+                    claims: vec![],
+                };
+                if n != 1 || !down {
+                    node.take(at, n, &ack).ok();
+                }
+            }
+        }
+        assert_eq!(state(&node) == State::Down, down, "{accusers:?}");
+    }
+}
+
+#[test]
+fn whoever_answered_a_moment_ago_is_not_suspected_by_hearsay() {
+    let mut node = knowing_seven();
+    let (at, target, sequence) = node.run_until(START + Duration::from_secs(1))[0];
+    let n = (1..8).find(|n| id(*n) == target).unwrap();
+    let ack = Message {
+        purpose: Purpose::Ack {
+            sequence,
+            coordinate: None,
+        },
+        claims: vec![],
+    };
+    node.take(at, n, &ack).unwrap();
+    let other = if n == 2 { 3 } else { 2 };
+    node.take(at, other, &accused(n, 5, &[7, 8, 9])).unwrap();
+    assert_eq!(node.state(n), State::Alive);
+    assert_eq!(node.sent[0].0, target, "but it is told");
+    let later = at + Duration::from_millis(1_100);
+    node.take(later, other, &accused(n, 5, &[7])).unwrap();
+    assert_eq!(node.state(n), State::Suspect);
+}
+
+#[test]
+fn a_late_accusation_does_not_kill_after_a_pause() {
+    let mut node = knowing_seven();
+    node.take(START, 2, &accused(1, 5, &[7])).unwrap();
+    // Stopped for a minute: all suspicions start anew, also for those that are confirmed now.
+    let woken = START + Duration::from_secs(60);
+    node.core.handle_timeout(woken);
+    node.drain();
+    node.take(woken, 3, &accused(1, 5, &[8, 9])).unwrap();
+    node.run_until(woken + Duration::from_millis(1_000));
+    assert_eq!(node.state(1), State::Suspect);
+    node.take(woken, 1, &gossip(vec![claim(1, 6, State::Alive)]))
+        .unwrap();
+    assert_eq!(node.state(1), State::Alive);
+}
+
+#[test]
+fn a_relay_that_gets_no_answer_says_so_in_time() {
+    let mut node = knowing_two();
+    let ask = Message {
+        purpose: Purpose::PingReq {
+            sequence: 77,
+            target: id(2),
+        },
+        claims: vec![],
+    };
+    node.take(START, 1, &ask).unwrap();
+    let mut nack = None;
+    while let Some(at) = node.core.poll_timeout() {
+        node.core.handle_timeout(at);
+        node.drain();
+        let said = |(to, message): &(NodeId, Message)| {
+            *to == id(1) && message.purpose == Purpose::PingReqNack { sequence: 77 }
+        };
+        if node.sent.iter().any(said) {
+            nack = Some(at);
+            break;
+        }
+        assert!(at < START + Duration::from_secs(5));
+    }
+    let after = nack.unwrap().since(START);
+    assert!(after <= Duration::from_millis(450), "{after:?}");
+}
+
+#[test]
+fn a_refutation_carries_a_hash_instead_of_metadata_and_who_knows_others_asks() {
+    let mut node = knowing_two();
+    let described = meta(1, 1).hash();
+    let brief = |described| Claim {
+        meta: None,
+        described,
+        ..claim(1, 9, State::Alive)
+    };
+    node.take(START, 2, &gossip(vec![brief(described)]))
+        .unwrap();
+    assert_eq!(node.core.member(id(1)).unwrap().incarnation, 9);
+    let other = Claim {
+        incarnation: 10,
+        ..brief(described ^ 1)
+    };
+    node.take(START, 2, &gossip(vec![other])).unwrap();
+    assert_eq!(node.core.member(id(1)).unwrap().incarnation, 9);
+    assert_eq!(node.sent[0].0, id(1), "the member itself is asked");
 }

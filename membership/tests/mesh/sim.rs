@@ -16,6 +16,12 @@ pub(crate) struct Sim {
     pub(crate) latency_ms: core::ops::Range<u64>,
     /// Nodes with different sides do not reach each other.
     pub(crate) side: BTreeMap<NodeId, u8>,
+    /// Nodes at different sites have this much further to each other, one way.
+    pub(crate) site: BTreeMap<NodeId, Duration>,
+    /// This node reaches only these, and only these reach it.
+    pub(crate) half_deaf: Option<(NodeId, BTreeSet<NodeId>)>,
+    /// Stopped processes, with what waits for them in their sockets.
+    pub(crate) frozen: BTreeMap<NodeId, Vec<(NodeId, Vec<u8>)>>,
     pub(crate) nodes: BTreeMap<NodeId, Membership>,
     pub(crate) disks: BTreeMap<NodeId, BTreeMap<NodeId, Remembered>>,
     pub(crate) events: Vec<(Time, NodeId, Event)>,
@@ -66,6 +72,9 @@ impl Sim {
             loss: 0.0,
             latency_ms: 1..5,
             side: BTreeMap::new(),
+            site: BTreeMap::new(),
+            half_deaf: None,
+            frozen: BTreeMap::new(),
             nodes: BTreeMap::new(),
             disks: BTreeMap::new(),
             events: Vec::new(),
@@ -120,6 +129,23 @@ impl Sim {
         if let Some(at) = self.timer_of.remove(&id(n)) {
             self.timers.remove(&(at, id(n)));
         }
+    }
+
+    /// Stops a process, as `SIGSTOP` does.
+    pub(crate) fn freeze(&mut self, n: usize) {
+        self.frozen.insert(id(n), Vec::new());
+        if let Some(at) = self.timer_of.remove(&id(n)) {
+            self.timers.remove(&(at, id(n)));
+        }
+    }
+
+    /// It goes on: what waits is read before any timer fires, which is the harder order.
+    pub(crate) fn thaw(&mut self, n: usize) {
+        for (from, bytes) in self.frozen.remove(&id(n)).unwrap() {
+            let core = self.nodes.get_mut(&id(n)).unwrap();
+            self.rejects += u64::from(core.handle_message(self.now, from, &bytes).is_err());
+        }
+        self.act(n, |core, now| core.handle_timeout(now));
     }
 
     /// Calls a core and does what it asks for.
@@ -212,7 +238,9 @@ impl Sim {
         self.now = self.now.max(next);
         if wire == Some(next) {
             let (_, (from, to, bytes)) = self.wires.pop_first().unwrap();
-            if let Some(core) = self.nodes.get_mut(&to) {
+            if let Some(waiting) = self.frozen.get_mut(&to) {
+                waiting.push((from, bytes));
+            } else if let Some(core) = self.nodes.get_mut(&to) {
                 self.rejects += u64::from(core.handle_message(self.now, from, &bytes).is_err());
                 self.drain(to);
             }
@@ -263,8 +291,15 @@ impl Sim {
         {
             self.trace = (self.trace ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
         }
-        let lost = self.rng.random_bool(self.loss) || self.side.get(&from) != self.side.get(&to);
-        let latency = Duration::from_millis(self.rng.random_range(self.latency_ms.clone()));
+        let deaf = self.half_deaf.as_ref().is_some_and(|(who, reached)| {
+            (from == *who && !reached.contains(&to)) || (to == *who && !reached.contains(&from))
+        });
+        let apart = self.side.get(&from) != self.side.get(&to);
+        let lost = self.rng.random_bool(self.loss) || apart || deaf;
+        let mut latency = Duration::from_millis(self.rng.random_range(self.latency_ms.clone()));
+        if self.site.get(&from) != self.site.get(&to) {
+            latency += *self.site.get(&from).or(self.site.get(&to)).unwrap();
+        }
         if !lost {
             self.count += 1;
             self.wires
