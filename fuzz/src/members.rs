@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use arbitrary::Arbitrary;
 use meshwork_membership::{
-    Claim, Config, Membership, Message, Meta, NodeId, Output, Purpose, Remembered, State, Time,
+    Claim, Config, Coordinate, Membership, Message, Meta, NodeId, Output, Purpose, Remembered, State, Time,
 };
 
 use crate::pieces;
@@ -53,11 +53,16 @@ pub enum AnyPurpose {
     Ack(u64),
     PingReq { sequence: u64, target: u8 },
     PingReqAck(u64),
+    PingReqNack(u64),
     Gossip,
     Digest(u64),
+    Sums([u32; Purpose::BUCKETS]),
+    Have { buckets: u32, hashes: Vec<u32> },
+    Want(Vec<u32>),
     ExchangePart,
-    ExchangeAsk,
+    ExchangeAsk { sum: u64, known: u32 },
     ExchangeAnswer,
+    AckFrom { sequence: u64, position: [i32; 3], height: u32, error: u16 },
 }
 
 /// What a peer claims.
@@ -67,6 +72,8 @@ pub struct AnyClaim {
     incarnation: Incarnation,
     state: u8,
     gone_secs: u32,
+    accusers: Vec<u32>,
+    described: bool,
     meta: Option<(u8, u64)>,
 }
 
@@ -167,11 +174,23 @@ impl Peer {
             return;
         };
         let purpose = match asked {
-            Purpose::Ping { sequence } => Purpose::Ack { sequence },
+            Purpose::Ping { sequence } => Purpose::Ack {
+                sequence,
+                coordinate: None,
+            },
             Purpose::PingReq { sequence, .. } => Purpose::PingReqAck { sequence },
-            Purpose::ExchangeAsk => Purpose::ExchangeAnswer,
+            Purpose::ExchangeAsk { .. } => Purpose::ExchangeAnswer,
+            Purpose::Digest { .. } => Purpose::Sums {
+                sums: [7; Purpose::BUCKETS],
+            },
+            Purpose::Sums { .. } => Purpose::Have {
+                buckets: u32::MAX,
+                hashes: vec![1, 2],
+            },
+            Purpose::Have { hashes, .. } => Purpose::Want { hashes },
             _ => return,
         };
+        let is_list = purpose == Purpose::ExchangeAnswer;
         let answer = Message {
             purpose,
             claims: said(claims),
@@ -179,7 +198,7 @@ impl Peer {
         let bytes = answer.encode();
         let fit = Message::decode(&bytes).is_ok();
         let answered = self.core.handle_message(self.now, to, &bytes);
-        if fit && purpose == Purpose::ExchangeAnswer {
+        if fit && is_list {
             answered.expect("nobody is refused who answers with a list");
         }
     }
@@ -227,7 +246,35 @@ impl AnyPurpose {
     fn purpose(&self) -> Purpose {
         match *self {
             Self::Ping(sequence) => Purpose::Ping { sequence },
-            Self::Ack(sequence) => Purpose::Ack { sequence },
+            Self::Ack(sequence) => Purpose::Ack {
+                sequence,
+                coordinate: None,
+            },
+            Self::AckFrom {
+                sequence,
+                position,
+                height,
+                error,
+            } => Purpose::Ack {
+                sequence,
+                coordinate: Some(Coordinate {
+                    position,
+                    height,
+                    error,
+                }),
+            },
+            Self::PingReqNack(sequence) => Purpose::PingReqNack { sequence },
+            Self::Sums(sums) => Purpose::Sums { sums },
+            Self::Have {
+                buckets,
+                ref hashes,
+            } => Purpose::Have {
+                buckets,
+                hashes: hashes.clone(),
+            },
+            Self::Want(ref hashes) => Purpose::Want {
+                hashes: hashes.clone(),
+            },
             Self::PingReq { sequence, target } => Purpose::PingReq {
                 sequence,
                 target: id(target),
@@ -236,7 +283,7 @@ impl AnyPurpose {
             Self::Gossip => Purpose::Gossip,
             Self::Digest(sum) => Purpose::Digest { sum },
             Self::ExchangePart => Purpose::ExchangePart,
-            Self::ExchangeAsk => Purpose::ExchangeAsk,
+            Self::ExchangeAsk { sum, known } => Purpose::ExchangeAsk { sum, known },
             Self::ExchangeAnswer => Purpose::ExchangeAnswer,
         }
     }
@@ -252,6 +299,8 @@ fn said(claims: &[AnyClaim]) -> Vec<Claim> {
         state: [State::Alive, State::Suspect, State::Down, State::Left]
             [usize::from(claim.state % 4)],
         gone_secs: claim.gone_secs,
+        accusers: claim.accusers.iter().copied().take(8).collect(),
+        described: u32::from(claim.described),
         meta: claim.meta.map(|(name, instance)| meta(name, instance)),
     };
     claims.iter().take(16).map(claim).collect()
