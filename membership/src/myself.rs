@@ -110,7 +110,7 @@ impl Membership {
         }
         if matches!(claim.state, State::Suspect | State::Down) {
             // Who is suspected may be too slow itself (Lifeguard).
-            self.timing.strain(1);
+            self.timing.accused();
         }
         self.raise_above(now, claim.incarnation);
         self.reply_with_me(now, from, claim.incarnation);

@@ -52,6 +52,8 @@ impl Reached {
 impl Membership {
     /// The verdict on the probe that ends: SWIM's suspicion.
     pub(crate) fn finish_probe(&mut self, now: Time) {
+        self.clocks.repeat = None;
+        self.clocks.indirect = None;
         let probe = self.probe.take();
         if let Some(probe) = probe
             && !probe.answered

@@ -47,6 +47,14 @@ impl Timing {
         self.strain = self.strain.saturating_add(by).min(self.strain_max);
     }
 
+    /// Others accuse this node: perhaps it is too slow. Counts for little, or one liar could slow everybody down.
+    pub(crate) fn accused(&mut self) {
+        self.strain = self
+            .strain
+            .max(self.strain.saturating_add(1).min(STRAIN_BY_OTHERS_MAX));
+        self.strain = self.strain.min(self.strain_max);
+    }
+
     /// A probe was answered.
     pub(crate) fn relax(&mut self) {
         self.strain = self.strain.saturating_sub(1);
@@ -82,7 +90,8 @@ impl Timing {
     /// From a request to ping somebody until the answer that it does not answer. Before the asker's period is over, as
     /// far as its settings are ours.
     pub(crate) fn nack_after(&self) -> Duration {
-        (self.probe_period - self.probe_timeout).max(SHORTEST) * 4 / 5
+        let rest = self.probe_period.saturating_sub(self.probe_timeout);
+        rest.max(SHORTEST).saturating_mul(4) / 5
     }
 
     /// The probe period of the configuration, for what has nothing to do with this node's health.
@@ -134,6 +143,9 @@ fn log2(number: u32) -> u32 {
 }
 
 pub(crate) const SHORTEST: Duration = Duration::from_millis(1);
+
+/// To three times the periods: Lifeguard, where nobody lies, has no such bound.
+const STRAIN_BY_OTHERS_MAX: u32 = 2;
 
 /// A far target gets at most so many times the configured timeout: a hostile one could answer late on purpose.
 const STRETCH_MAX: u32 = 4;

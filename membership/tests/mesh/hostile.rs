@@ -79,6 +79,8 @@ fn one_liar_in_five_evicts_nobody_in_ten_minutes() {
                 ..claim(about, incarnation + ahead, state)
             });
             nobody_was_lost(&sim);
+            let strain = (1..5).map(|n| sim.core(n).strain()).max();
+            assert!(strain <= Some(2), "nor slows the others down: {strain:?}");
         }
     }
 }
