@@ -6,7 +6,7 @@
 //! * `Down` from a peer is an accusation, not a verdict. It starts this node's own suspicion; when
 //!   [`Config::confirmations`](crate::Config::confirmations) distinct peers say it, half of a suspicion's least time is enough.
 //! * `Left` is believed from the leaver itself, or from that many distinct peers. From one peer it only decides that the
-//!   member, should it fall silent, has left rather than died.
+//!   member, should it fall silent, has left rather than died; of one that is silent already it is believed.
 //! * A claim that another made may raise an incarnation by [`JUMP_MAX`] at most; its owner may raise it to anything. An
 //!   incarnation that is too far above what the owner says for it to have been the owner's was made up: the owner is believed.
 //! * Whoever is held for anything but `Alive` is told so by whoever holds it, so that it can refute.
@@ -44,6 +44,10 @@ impl Membership {
         if !first_hand && claim.incarnation > incarnation.saturating_add(JUMP_MAX) {
             self.counters.jumps_refused += 1;
             return;
+        }
+        let departed = state == State::Left && claim.incarnation <= incarnation;
+        if departed && !first_hand && claim.state != State::Left {
+            return self.tell_of_goodbye(now, from, claim.id);
         }
         if claim.incarnation < incarnation {
             if first_hand && incarnation - claim.incarnation > RAISE_MAX {
@@ -229,10 +233,27 @@ impl Membership {
         if record.member.state == State::Left {
             return;
         }
-        if claim.id == from || record.case_mut().left_by.add(from, enough) >= enough {
+        // Who is silent already has nothing to say against it.
+        let silent = record.member.state == State::Down;
+        if claim.id == from || silent || record.case_mut().left_by.add(from, enough) >= enough {
             self.bury(now, claim.id, claim.incarnation, State::Left);
         } else {
             self.charge_with(now, claim.id, claim.clone());
+        }
+    }
+
+    /// A member that was away when another left hears of it once it speaks of the other: lists tell only of those who are there.
+    fn tell_of_goodbye(&mut self, now: Time, to: NodeId, id: NodeId) {
+        let pause = self.config.gossip_period;
+        let Some(record) = self.table.get_mut(id) else {
+            return;
+        };
+        let told = &mut record.dealings_mut().told;
+        if told.is_none_or(|told| told + pause <= now) {
+            *told = Some(now);
+            let claim = self.table.get(id).map(|record| self.brief_claim(record));
+            let (purpose, claims) = (Purpose::Gossip, claim.into_iter().collect());
+            self.send(to, &Message { purpose, claims });
         }
     }
 

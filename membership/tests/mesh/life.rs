@@ -199,3 +199,26 @@ fn a_newcomer_learns_of_the_dead_and_their_age() {
     sim.run_for(secs(120));
     assert_eq!(sim.state(2, 9), None);
 }
+
+#[test]
+fn who_was_away_when_another_left_learns_that_it_has_left() {
+    for seed in 0..5 {
+        let mut sim = Sim::settled(seed, 5, Config::lan());
+        sim.crash(4);
+        sim.run_for(secs(60));
+        sim.act(1, |core, now| core.leave(now));
+        sim.run_for(secs(2));
+        sim.crash(1);
+        sim.run_for(secs(60));
+        sim.start(4, 0);
+        let left = |sim: &Sim| sim.state(1, 4) == Some(State::Left);
+        sim.run_until(secs(60), left)
+            .expect("told by those who know");
+        sim.run_for(secs(60));
+        assert!(left(&sim));
+        assert!(
+            sim.all_hold(1, &[Some(State::Left)]),
+            "nobody else doubts it"
+        );
+    }
+}
