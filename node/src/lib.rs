@@ -14,6 +14,8 @@ mod namespace;
 pub mod net;
 mod settings;
 pub mod setup;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod store;
 pub mod traces;
 mod views;
