@@ -6,6 +6,7 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod bridge;
 mod full_disk;
 mod kinds;
 mod namespaces;

@@ -146,6 +146,16 @@ impl Site {
         eventually("the node ends", || node.try_wait().unwrap())
     }
 
+    /// How many members it holds for alive, itself included.
+    pub(crate) fn alive(&self) -> usize {
+        let status = self.json(&["status", "--json"]);
+        let members = status["status"]["members"].as_array().unwrap();
+        members
+            .iter()
+            .filter(|member| member["state"] == "alive")
+            .count()
+    }
+
     pub(crate) fn invite(&self) -> String {
         self.ok(&["invite", "--expires", "10m"]).trim().to_owned()
     }
