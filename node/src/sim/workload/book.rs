@@ -16,6 +16,8 @@ pub(super) struct Book {
     places: BTreeMap<Slot, Place>,
     /// Writes that take away at more than one place.
     wide: Vec<usize>,
+    /// The versions at which something was shown first.
+    present: BTreeMap<usize, CausalContext>,
     /// The versions at which something that was there had been taken away.
     gone: BTreeMap<usize, CausalContext>,
     /// The last version that each client was shown, with its node and when.
@@ -176,9 +178,21 @@ impl Book {
             return;
         };
         let leave = self.places.get(slot).map_or(&[][..], |place| &place.leave);
-        for index in leave.iter().filter(|index| !visible.contains(index)) {
+        for index in leave {
+            if self.gone.contains_key(index) {
+                continue;
+            }
+            if visible.contains(index) {
+                let present = self.present.entry(*index);
+                present.or_insert_with(|| version.clone());
+                continue;
+            }
             let dot = self.writes.get(*index).and_then(|write| write.dot);
-            if dot.is_some_and(|dot| version.contains(dot)) && !self.gone.contains_key(index) {
+            let present = self.present.get(index);
+            if dot.is_some_and(|dot| version.contains(dot))
+                || present.is_some_and(|present| version.is_superset(present))
+            {
+                self.present.remove(index);
                 self.gone.insert(*index, version.clone());
             }
         }
@@ -403,8 +417,11 @@ impl Check<'_> {
             return None;
         }
         let mut covers = self.covers(index);
-        let remover =
-            covers.find(|(index, cover)| self.must_show(*index) && cover.surely_follows(write));
+        let remover = covers.find(|(index, cover)| {
+            self.look.tells_removals_of(cover.request.node)
+                && self.must_show(*index)
+                && cover.surely_follows(write)
+        });
         remover.map(|(cover, _)| (Wrong::Back, vec![index, cover]))
     }
 }

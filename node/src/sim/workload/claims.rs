@@ -16,7 +16,9 @@ pub enum Placement {
     ///
     /// Then a read at *any* level shows all that was written through its node, at any level, and all that its node has shown:
     /// read your writes and monotonic reads, for all clients of a node together and over restarts. And it shows what was
-    /// written at a level that meets its own, through any node: `all` meets everything, `quorum` meets `quorum`.
+    /// written at a level that meets its own, through any node: `all` meets everything, `quorum` meets `quorum`. What was taken away
+    /// through its node stays away. Through others it may show again for a moment, beside what took its place: changes do not
+    /// travel in the order in which they were made.
     Everywhere {
         /// How many nodes.
         nodes: usize,
@@ -60,7 +62,7 @@ impl Placement {
         }
     }
 
-    /// Whether a removal that must be part of what is shown has surely seen what was known at its node.
+    /// Whether a removal has surely seen what was known at its node.
     pub(super) const fn nodes_keep_copies(self) -> bool {
         matches!(self, Self::Everywhere { .. })
     }

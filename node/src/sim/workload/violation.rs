@@ -37,6 +37,20 @@ pub enum Look {
     Answer,
 }
 
+impl Look {
+    /// Whether what was taken away through a node, and known there, must be gone from what is shown.
+    ///
+    /// A node that has heard of a removal need not know yet that something is gone: what the remover had found gone already, by a
+    /// removal before its own, is told with that one alone.
+    pub(super) const fn tells_removals_of(&self, node: u32) -> bool {
+        match self {
+            Self::Live(request, _) => request.node == node,
+            Self::End { .. } => true,
+            Self::Answer => false,
+        }
+    }
+}
+
 /// What is wrong.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
