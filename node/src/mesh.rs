@@ -218,7 +218,8 @@ impl Mesh {
         self.running.net.set_cut(members.into_iter().collect());
     }
 
-    /// Leaves the mesh for good: gives up its place, waits until the other replicas hold all it has, says goodbye and stops.
+    /// Leaves the mesh for good: gives up its place, waits until the other replicas hold all it has, says goodbye and stops. It takes no
+    /// writes from then on.
     ///
     /// Returns whether everything was handed over within `patience`; what was not stays in the data folder. `None` when the node
     /// had stopped.

@@ -156,6 +156,9 @@ pub enum WriteError {
         /// Replicas that the level needs.
         needed: usize,
     },
+    /// The node is leaving the mesh, and could not see to its delivery. Nothing changed; write through another node.
+    #[error("this node is leaving the mesh; write through another one")]
+    Leaving,
     /// The key's record here is damaged. Nothing changed; it is repaired as soon as a replica can be reached.
     #[error(
         "this node's record of the key is damaged; it is repaired once another replica can be reached"

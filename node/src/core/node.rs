@@ -29,6 +29,8 @@ pub struct Node {
     wanted: BTreeMap<NodeId, Vec<String>>,
     outputs: VecDeque<Output>,
     view_changed: bool,
+    /// Whether it has given up its place.
+    retired: bool,
     pub(super) frames_refused: u64,
 }
 
@@ -216,6 +218,7 @@ impl Node {
             wanted: BTreeMap::new(),
             outputs: VecDeque::new(),
             view_changed: true,
+            retired: false,
             frames_refused: 0,
         };
         for (peer, addresses) in setup.seeds {
@@ -315,7 +318,13 @@ impl Node {
     }
 
     /// Writes one key. Answered by [`Output::Written`] with the same `id`.
+    ///
+    /// After [`Node::retire`] nothing is taken any more: handing over would never end, and what came in after it would be left here.
     pub fn write(&mut self, now: Time, wall_ms: u64, id: RequestId, write: Write) {
+        if self.retired {
+            let result = Err(WriteError::Leaving);
+            return self.outputs.push_back(Output::Written { id, result });
+        }
         self.replication.write(now, wall_ms, id, write);
     }
 
@@ -358,6 +367,7 @@ impl Node {
 
     /// Gives up this node's place: its partitions fall to others, and [`Node::is_handed_over`] says when they have them.
     pub fn retire(&mut self, now: Time) {
+        self.retired = true;
         let mut meta = self.meta().clone();
         meta.roles &= !roles::STORAGE;
         // Clearing a bit breaks no limit.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use meshwork::{Options, WatchEvent};
+use meshwork::{Options, RequestError, ValueError, WatchEvent};
 use meshwork_sync::{Level, Prefix};
 
 use crate::members::{Member, join, mesh_of, settle, start, until};
@@ -150,4 +150,32 @@ async fn a_founder_that_restarts_elsewhere_finds_its_mesh() {
     for member in members {
         member.mesh.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_leaves_hands_over_all_that_it_acknowledged_to_those_who_go_on_writing() {
+    let mut members = mesh_of(3).await;
+    let leaver = members.remove(2).mesh;
+    let options = Options::level(Level::Local);
+    let notes = leaver.namespace("notes").unwrap().with(options);
+    let writer = tokio::spawn(async move {
+        let tags = notes.set("tags");
+        let mut kept = BTreeSet::new();
+        for count in 0.. {
+            let tag = format!("{count}").into_bytes();
+            match tags.add(tag.clone()).await {
+                Ok(_) => drop(kept.insert(tag)),
+                Err(ValueError::Write(RequestError::Stopped)) => break,
+                Err(_) => tokio::time::sleep(Duration::from_millis(1)).await,
+            }
+        }
+        kept
+    });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(leaver.leave(Duration::from_secs(20)).await, Some(true));
+    let kept = writer.await.unwrap();
+    settle(&members).await;
+    let notes = members[0].mesh.namespace("notes").unwrap();
+    let lost = kept.len() - notes.set("tags").elements().await.unwrap().len();
+    assert_eq!(lost, 0, "of {}", kept.len());
 }

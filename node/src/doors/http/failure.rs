@@ -143,6 +143,7 @@ impl From<WriteError> for Failure {
             ),
             WriteError::Unavailable { .. } => Self::unavailable("unavailable", error),
             WriteError::Timeout { .. } => Self::timeout(error),
+            WriteError::Leaving => Self::unavailable("leaving", error),
             WriteError::Damaged => Self::damaged(error),
             WriteError::Store(error) => error.into(),
             error => Self::internal(error.to_string()),

@@ -80,6 +80,7 @@ fn failed(error: WriteError) -> Failure {
         | WriteError::Busy
         | WriteError::OutboxFull { .. }
         | WriteError::Unavailable { .. }
+        | WriteError::Leaving
         | WriteError::Damaged => Failure::Refused(error.to_string()),
         // What a later release adds.
         _ => unknown(error),
