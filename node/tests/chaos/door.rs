@@ -11,14 +11,15 @@ use meshwork_crdt::{Dot, Limits, Object, Op};
 use meshwork_sync::Key;
 use serde_json::{Value as Json, json};
 
+use crate::site::Site;
 use crate::wire::{Broken, Reply, exchange};
 
 /// The door of the node that runs on a folder, over all its lives.
 #[derive(Clone)]
 pub(crate) struct Door {
-    pub(crate) folder: PathBuf,
-    pub(crate) namespace: Option<String>,
-    pub(crate) start: Instant,
+    folder: PathBuf,
+    namespace: Option<String>,
+    start: Instant,
     /// Every other read is in JSON, which does not tell the version.
     reads: Cell<u32>,
 }
@@ -27,10 +28,10 @@ pub(crate) struct Door {
 const GRACE: Duration = Duration::from_millis(500);
 
 impl Door {
-    pub(crate) fn new(folder: PathBuf, namespace: Option<String>, start: Instant) -> Self {
+    pub(crate) fn new(site: &Site, start: Instant) -> Self {
         Self {
-            folder,
-            namespace,
+            folder: site.folder(),
+            namespace: site.namespace.clone(),
             start,
             reads: Cell::new(0),
         }
@@ -134,9 +135,9 @@ fn failure(reply: &Reply) -> Failure {
     let json: Json = serde_json::from_str(&text).unwrap_or_default();
     match json["error"]["code"].as_str() {
         Some("timeout") => Failure::Kept(text),
-        Some("unavailable" | "busy" | "wrong_kind" | "outbox_full" | "unauthorized") => {
-            Failure::Refused(text)
-        }
+        Some(
+            "unavailable" | "busy" | "wrong_kind" | "outbox_full" | "unauthorized" | "leaving",
+        ) => Failure::Refused(text),
         _ => Failure::Unknown(text),
     }
 }

@@ -74,7 +74,10 @@ impl Site {
     }
 
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let program = env!("CARGO_BIN_EXE_meshwork");
+        // Another build of the program can be tried by its path.
+        let built = env!("CARGO_BIN_EXE_meshwork");
+        let program = std::env::var("MESHWORK_TEST_PROGRAM").unwrap_or(built.into());
+        let program = program.as_str();
         let mut command = match &self.namespace {
             Some(namespace) => {
                 let mut command = Command::new("ip");
