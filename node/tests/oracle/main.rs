@@ -6,6 +6,7 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod claims;
 mod world;
 
 use std::rc::Rc;
@@ -94,7 +95,7 @@ fn found(seed: u64, time: Duration, lie: Lie, versions: Versions) -> (u32, Vec<V
     let mut violations = oracle.violations();
     world.run(vec![Box::pin(async {
         let options = Options::level(Level::Local);
-        let within = Duration::from_secs(10);
+        let within = Duration::from_secs(3);
         if let Err(unsettled) = settle(&oracle, &ends, options, within).await {
             violations.extend(unsettled.violations);
         }
