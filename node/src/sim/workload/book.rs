@@ -369,8 +369,16 @@ impl Check<'_> {
                 BTreeSet::new(),
             );
         }
-        // The same commit may have been sent more than once, and any of these may have arrived.
-        (None, BTreeSet::new())
+        // The same commit may have been sent more than once, and which of these has arrived is not to be seen; one that is still
+        // under way may be refused.
+        let done = |index: &&usize| {
+            let write = self.book.write(**index);
+            write.is_some_and(Write::may_have_happened) && Some(number(index)) <= shown
+        };
+        (
+            None,
+            self.place.leave.iter().filter(done).copied().collect(),
+        )
     }
 
     fn must_show(&self, index: usize) -> bool {

@@ -173,6 +173,11 @@ impl Write {
         matches!(self.outcome, Outcome::Failed(Failure::Refused(_)))
     }
 
+    /// Whether it was answered, and not refused.
+    pub(super) fn may_have_happened(&self) -> bool {
+        self.outcome != Outcome::Pending && !self.is_refused()
+    }
+
     /// Whether it must be there in the end: somebody was told so, or has seen it.
     pub(super) fn is_kept(&self) -> bool {
         !self.known.is_empty()
