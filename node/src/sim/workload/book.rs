@@ -326,18 +326,14 @@ impl Check<'_> {
     fn sum(&self, slot: &Slot, shown: i128) -> Option<Finding> {
         let (mut least, mut most) = (0, 0);
         for index in &self.place.leave {
-            let write = self.book.writes.get(*index);
+            let write = self.book.write(*index).filter(|write| !write.is_refused());
             let Some(Effect::Add(_, amount)) = write.map(|write| &write.effect) else {
                 continue;
             };
             let amount = i128::from(*amount);
-            if self.must_show(*index) && !self.may_be_gone(*index) {
-                least += amount;
-                most += amount;
-            } else if write.is_some_and(|write| !write.is_refused()) {
-                least += amount.min(0);
-                most += amount.max(0);
-            }
+            let may_miss = !self.must_show(*index) || self.may_be_gone(*index);
+            least += if may_miss { amount.min(0) } else { amount };
+            most += if may_miss { amount.max(0) } else { amount };
         }
         let wrong = Wrong::Sum {
             slot: slot.clone(),

@@ -5,6 +5,50 @@
 //! [`settle`] waits for the nodes to agree and checks what they show in the end.
 //!
 //! What may be expected depends on where the keys are: see [`Placement`].
+//!
+//! ```
+//! use std::rc::Rc;
+//! use std::time::{Duration, Instant};
+//!
+//! use meshwork::Options;
+//! use meshwork::sim::workload::{Client, Clock, MeshClient, Mix, Oracle, Placement, Workload, settle};
+//! use meshwork_sync::Level;
+//!
+//! struct RealTime(Instant);
+//!
+//! impl Clock for RealTime {
+//!     async fn sleep(&self, time: Duration) {
+//!         tokio::time::sleep(time).await;
+//!     }
+//!
+//!     fn now(&self) -> Duration {
+//!         self.0.elapsed()
+//!     }
+//! }
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+//! # let folder = tempfile::tempdir()?;
+//! # meshwork::setup::found(folder.path(), "home", &meshwork::setup::SetupOptions::default())?;
+//! # let any = "127.0.0.1:0".parse()?;
+//! # let mesh = meshwork::Mesh::builder(folder.path()).listen(any).start().await?;
+//!
+//! let client = MeshClient::new(RealTime(Instant::now()));
+//! client.set_mesh(Some(mesh.clone()));
+//! let oracle = Rc::new(Oracle::new(Placement::Everywhere { nodes: 1 }));
+//! let workload = Workload::new(7, Mix::default(), Rc::clone(&oracle));
+//! let mut session = workload.session(0, 0);
+//! let end = async {
+//!     client.sleep(Duration::from_millis(500)).await;
+//!     workload.stop();
+//! };
+//! futures::join!(session.run(&client), end);
+//! let options = Options::level(Level::Local);
+//! settle(&oracle, &[(0, &client)], options, Duration::from_secs(5)).await?;
+//! assert!(oracle.violations().is_empty() && oracle.tally().acknowledged > 0);
+//! # mesh.stop().await;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod book;
 mod claims;
@@ -12,6 +56,7 @@ mod client;
 mod dice;
 mod history;
 mod json;
+mod mix;
 mod oracle;
 mod over_mesh;
 mod record;
@@ -21,11 +66,11 @@ mod settle;
 mod token;
 mod typing;
 mod violation;
-mod wishes;
 
 pub use claims::Placement;
 pub use client::{Client, Failure};
 pub use json::ReadSeen;
+pub use mix::{Kinds, Mix};
 pub use oracle::{Oracle, Shows, Tally, WriteId};
 pub use over_mesh::{Clock, MeshClient};
 pub use record::{Effect, Outcome, Request, Write};
@@ -33,4 +78,3 @@ pub use seen::{Seen, Shown, Slot};
 pub use session::{Session, Workload};
 pub use settle::{Unsettled, settle};
 pub use violation::{Look, Violation, Wrong};
-pub use wishes::{Kinds, Mix};

@@ -200,7 +200,8 @@ fn told(
     found: impl IntoIterator<Item = Finding>,
 ) -> Vec<Violation> {
     let tell = |(wrong, writes): Finding| {
-        let writes = writes.into_iter().take(WRITES_SHOWN);
+        let older = writes.len().saturating_sub(WRITES_SHOWN);
+        let writes = writes.into_iter().skip(older);
         Violation {
             key: key.clone(),
             wrong,
@@ -243,5 +244,5 @@ impl fmt::Display for Tally {
     }
 }
 
-/// Writes told with one violation.
+/// Writes told with one violation, the last ones.
 const WRITES_SHOWN: usize = 40;

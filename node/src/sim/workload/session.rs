@@ -9,7 +9,7 @@ use meshwork_sync::{Key, Level};
 
 use super::dice::Dice;
 use super::history::History;
-use super::wishes::Topic;
+use super::mix::Topic;
 use super::{Client, Effect, Failure, Mix, Oracle, Request, Seen, Slot, typing};
 use crate::Options;
 use crate::traces::Trace;
