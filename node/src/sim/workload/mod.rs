@@ -51,6 +51,7 @@
 //! ```
 
 mod book;
+mod check;
 mod claims;
 mod client;
 mod dice;
