@@ -36,6 +36,7 @@ mod repair;
 mod request;
 mod serve;
 mod store;
+mod stored;
 mod writes;
 
 pub use config::Config;
@@ -48,3 +49,4 @@ pub use request::{
     Found, Level, ParseLevel, Read, ReadError, RequestId, StoreFailure, Write, WriteError, Written,
 };
 pub use store::{Batch, Change, ReadStore, Record, Space, Store};
+pub use stored::{stored_object, stored_positions};

@@ -349,7 +349,7 @@ impl Entry {
 }
 
 /// Reads and joins the records of one object.
-fn read(store: &dyn Store, position: &Position) -> Result<Option<Entry>, ReadStore> {
+pub(crate) fn read(store: &dyn Store, position: &Position) -> Result<Option<Entry>, ReadStore> {
     // A stored object that does not decode has a right checksum and wrong bytes: it is handled as damage.
     let damaged = |seq| ReadStore::Damaged {
         space: Space::Objects,
