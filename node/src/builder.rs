@@ -163,7 +163,7 @@ impl Builder {
             merges: self.merges,
             replica: adopted.replica,
             next_session: random_u64()?.into(),
-            net,
+            net: Some(net.clone()),
             stop: CancellationToken::new(),
             ended,
         });
@@ -172,6 +172,7 @@ impl Builder {
             member,
             invites,
             Arc::clone(&running),
+            net,
             disk.committer,
             adopted.dir,
             started,

@@ -16,7 +16,7 @@ use crate::builder::Builder;
 use crate::core::Status;
 use crate::driver::{Command, InviteError, Running};
 use crate::namespace::Namespace;
-use crate::net::NetStats;
+use crate::net::{Net, NetStats};
 use crate::watch::Watch;
 
 /// A running node. Cheap to clone; all clones are the same node.
@@ -126,10 +126,11 @@ impl Mesh {
         &self.running.mesh_name
     }
 
-    /// Where this node listens for members.
+    /// Where this node listens for members; nowhere in a simulated mesh.
     #[must_use]
     pub fn addresses(&self) -> Vec<std::net::SocketAddr> {
-        self.running.net.listening()
+        let net = self.running.net.as_ref();
+        net.map_or_else(Vec::new, Net::listening)
     }
 
     /// Keys that belong together.
@@ -196,10 +197,11 @@ impl Mesh {
         self.ask(|answer| Command::Status { answer }).await
     }
 
-    /// What went over the network so far.
+    /// What went over the network so far; nothing in a simulated mesh, which counts for itself.
     #[must_use]
     pub fn net_stats(&self) -> NetStats {
-        self.running.net.stats()
+        let net = self.running.net.as_ref();
+        net.map_or_else(NetStats::default, Net::stats)
     }
 
     /// Makes a ticket that lets one node join within `valid_for`.
@@ -214,8 +216,11 @@ impl Mesh {
     }
 
     /// Behaves as if the links to these members were cut, and to no others: for demonstrations and tests of partitions.
+    /// Does nothing in a simulated mesh, which has splits of its own.
     pub fn cut(&self, members: impl IntoIterator<Item = NodeId>) {
-        self.running.net.set_cut(members.into_iter().collect());
+        if let Some(net) = &self.running.net {
+            net.set_cut(members.into_iter().collect());
+        }
     }
 
     /// Leaves the mesh for good: gives up its place, waits until the other replicas hold all it has, says goodbye and stops. It takes no

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use meshwork_crdt::{Merges, ReplicaId};
-use meshwork_dht::{Seat, View};
+use meshwork_dht::{Placement, Seat, View};
 use meshwork_membership::{Event, InvalidMeta, Membership, Meta, NodeId, Remembered, State, Time};
 use meshwork_sync::{
     Batch, Found, Key, Origin, Prefix, Read, ReadError, ReadStore, Refusal, Refuser, Replication,
@@ -382,6 +382,12 @@ impl Node {
     /// Goes on with [`Node::retire`]: what came in since, from members that had not heard of it, is handed over too.
     pub fn hand_over(&mut self, now: Time) {
         self.replication.hand_over(now);
+    }
+
+    /// Where partitions are placed, as this node sees it.
+    #[must_use]
+    pub const fn placement(&self) -> &Placement {
+        self.replication.placement()
     }
 
     /// Whether nothing is left here that another node should have: no partition to hand over, no delta waiting.

@@ -1,6 +1,8 @@
 //! The real driver: one task that owns the core and carries out what it wants done.
 
 mod admit;
+mod desk;
+mod leaving;
 mod run;
 
 use std::sync::Arc;
@@ -15,6 +17,8 @@ use tokio_util::sync::CancellationToken;
 
 pub use admit::InviteError;
 pub(crate) use run::Driver;
+#[cfg(feature = "sim")]
+pub(crate) use {desk::Desk, leaving::Leaving};
 
 use crate::admission::Ticket;
 use crate::core::Status;
@@ -59,7 +63,8 @@ pub(crate) struct Running {
     pub(crate) replica: ReplicaId,
     /// The next editing session; begins at a random number in each process, so that no two share an actor.
     pub(crate) next_session: AtomicU64,
-    pub(crate) net: Net,
+    /// None in a simulated mesh.
+    pub(crate) net: Option<Net>,
     pub(crate) stop: CancellationToken,
     pub(crate) ended: watch::Receiver<Option<Ended>>,
 }

@@ -1,27 +1,25 @@
 //! The event loop: drain what the core wants, wait for whatever comes first, hand it in, repeat.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use meshwork_membership::{Event, NodeId, Time};
-use meshwork_sync::{
-    Batch, Found, Prefix, ReadError, Refusal, Refuser, RequestId, StoreFailure, WriteError, Written,
-};
-use tokio::sync::{mpsc, oneshot, watch};
+use meshwork_sync::{Batch, Refusal, Refuser, StoreFailure};
+use tokio::sync::{mpsc, watch};
 
 use super::admit::{Admit, Visitor};
+use super::desk::Desk;
+use super::leaving::Leaving;
 use super::{Command, Shared, reply};
 use crate::admission::Invites;
 use crate::core::{Class, Node, Output};
 use crate::mesh::Ended;
-use crate::net::{self, NetEvent, NetEvents, RefuseReason};
+use crate::net::{self, Net, NetEvent, NetEvents, RefuseReason};
 use crate::setup::Member;
 use crate::store::{self, Committer, DataDir, Outcome, SubmitBatch};
 use crate::wall;
-use crate::watch::Watcher;
 
 /// Owns the core and everything it acts through.
 #[derive(Debug)]
@@ -30,33 +28,19 @@ pub(crate) struct Driver {
     member: Member,
     admit: Admit,
     running: Shared,
+    net: Net,
     committer: Committer,
     _dir: DataDir,
     started: Instant,
-    next_request: RequestId,
-    writes: BTreeMap<RequestId, oneshot::Sender<Result<Written, WriteError>>>,
-    reads: BTreeMap<RequestId, oneshot::Sender<Result<Found, ReadError>>>,
-    watchers: Vec<(Prefix, Watcher)>,
+    desk: Desk,
     leaving: Option<Leaving>,
     doubted_since: Option<Instant>,
     ended: Option<Ended>,
 }
 
-/// A node on its way out of the mesh.
-#[derive(Debug)]
-struct Leaving {
-    deadline: Instant,
-    answer: Option<oneshot::Sender<bool>>,
-    said_goodbye: Option<Instant>,
-}
-
 /// Events and commands handed in at one go before the core's outputs are drained. More makes larger batches; with less the disk gets the
 /// first of many writers' changes while the others are still worked on, so neither waits for the other.
 const BURST: usize = 64;
-/// How often a leaving node looks whether it may go.
-const LEAVE_POLL: Duration = Duration::from_millis(100);
-/// How long the goodbye has to spread.
-const GOODBYE: Duration = Duration::from_secs(1);
 /// A node that is refused as a duplicate for so long, and connected to nobody, is one.
 const DOUBT_MAX: Duration = Duration::from_secs(8);
 
@@ -67,6 +51,7 @@ impl Driver {
         member: Member,
         invites: Invites,
         running: Shared,
+        net: Net,
         committer: Committer,
         dir: DataDir,
         started: Instant,
@@ -76,13 +61,11 @@ impl Driver {
             member,
             admit: Admit::new(invites),
             running,
+            net,
             committer,
             _dir: dir,
             started,
-            next_request: 0,
-            writes: BTreeMap::new(),
-            reads: BTreeMap::new(),
-            watchers: Vec::new(),
+            desk: Desk::default(),
             leaving: None,
             doubted_since: None,
             ended: None,
@@ -151,7 +134,7 @@ impl Driver {
         self.node.handle_stop(self.now());
         self.drain();
         drop((commands, events));
-        self.running.net.shutdown().await;
+        self.net.shutdown().await;
         let committer = self.committer;
         let closing = tokio::task::spawn_blocking(move || committer.close());
         // The storage thread answers what it still stores, and would wait for ever if nobody took it.
@@ -171,62 +154,49 @@ impl Driver {
     }
 
     fn wake_at(&self) -> Instant {
-        let node = self.node.poll_timeout().map_or(self.started + IDLE, |at| {
-            self.started + Duration::from_micros(at.0)
-        });
-        match self.leaving {
-            Some(_) => node.min(Instant::now() + LEAVE_POLL),
-            None => node,
-        }
+        let leaving = self.leaving.as_ref().map(Leaving::poll_timeout);
+        let due = self.node.poll_timeout().into_iter().chain(leaving).min();
+        self.started + due.map_or(IDLE, |at| Duration::from_micros(at.0))
     }
 
     fn handle_timeout(&mut self) {
         let now = self.now();
         self.node.handle_timeout(now);
-        self.prune_watchers();
-        self.go_on_leaving();
+        self.desk.prune_watchers(&mut self.node);
+        if let Some(leaving) = &mut self.leaving {
+            leaving.handle_timeout(&mut self.node, now);
+        }
     }
 
     /// Carries out everything that the core wants done.
     fn drain(&mut self) {
         while let Some(output) = self.node.poll_output() {
+            let Some(output) = self.desk.answer(output) else {
+                continue;
+            };
             match output {
                 Output::Send { to, class, frame } => {
                     // A frame that cannot be sent is lost; the cores ask or send again.
-                    if let Err(error) = self.running.net.send(to, net_class(class), frame.into()) {
+                    if let Err(error) = self.net.send(to, net_class(class), frame.into()) {
                         tracing::trace!(peer = %to, %error, "a frame was not sent");
                     }
                 }
                 Output::Store { id, batch } => self.submit(id, batch),
-                Output::Written { id, result } => {
-                    if let Some(answer) = self.writes.remove(&id) {
-                        reply(answer, result);
-                    }
-                }
-                Output::Found { id, result } => {
-                    if let Some(answer) = self.reads.remove(&id) {
-                        reply(answer, result);
-                    }
-                }
                 Output::Kept { id } => self.admit.kept(id, &self.member),
-                Output::Changed { key, .. } => {
-                    for (prefix, watcher) in &self.watchers {
-                        if prefix.covers(&key) {
-                            watcher.tell(&key);
-                        }
-                    }
-                }
                 Output::Refused { peer, by, reason } => note_refusal(peer, by, reason),
                 Output::Want { peer, addresses } => {
                     let addresses: Vec<SocketAddr> = addresses
                         .iter()
                         .filter_map(|address| address.parse().ok())
                         .collect();
-                    self.running.net.set_addresses(peer, addresses);
-                    self.running.net.want(peer);
+                    self.net.set_addresses(peer, addresses);
+                    self.net.want(peer);
                 }
-                Output::Unwant { peer } => self.running.net.unwant(peer),
+                Output::Unwant { peer } => self.net.unwant(peer),
                 Output::Member(event) => self.note_member(event),
+                Output::Written { .. } | Output::Found { .. } | Output::Changed { .. } => {
+                    unreachable!("the desk takes answers")
+                }
             }
         }
     }
@@ -323,7 +293,7 @@ impl Driver {
             return;
         }
         let mut meta = self.node.meta().clone();
-        let mut listening = self.running.net.listening();
+        let mut listening = self.net.listening();
         // Others reach this node by its loopback address only from the same machine: last choice.
         listening.sort_by_key(|address| address.ip().is_loopback());
         meta.addresses = listening
@@ -341,7 +311,7 @@ impl Driver {
         tracing::warn!(%peer, %addr, ?reason, "a member refused this node");
         if reason == RefuseReason::DuplicateIdentity {
             let since = *self.doubted_since.get_or_insert_with(Instant::now);
-            if since.elapsed() > DOUBT_MAX && self.running.net.connected().is_empty() {
+            if since.elapsed() > DOUBT_MAX && self.net.connected().is_empty() {
                 self.ended = Some(Ended::Impostor);
             }
         }
@@ -360,66 +330,22 @@ impl Driver {
         let now = self.now();
         match command {
             Command::Write { write, answer } => {
-                self.next_request += 1;
-                self.writes.insert(self.next_request, answer);
-                self.node
-                    .write(now, wall::now_ms(), self.next_request, write);
+                let at = (now, wall::now_ms());
+                self.desk.write(&mut self.node, at, write, answer);
             }
             Command::Read { read, answer } => {
-                self.next_request += 1;
-                self.reads.insert(self.next_request, answer);
-                self.node.read(now, self.next_request, read);
+                self.desk.read(&mut self.node, now, read, answer);
             }
-            Command::Watch { prefix, answer } => {
-                let (watcher, watch) = crate::watch::pair();
-                self.node.watch(prefix.clone());
-                self.watchers.push((prefix, watcher));
-                reply(answer, watch);
-            }
+            Command::Watch { prefix, answer } => self.desk.watch(&mut self.node, prefix, answer),
             Command::Status { answer } => reply(answer, self.node.status(now)),
             Command::Invite { valid_for, answer } => {
                 self.admit
                     .invite(&mut self.node, &self.member, valid_for, answer);
             }
             Command::Leave { patience, answer } => {
-                self.node.retire(now);
-                self.leaving = Some(Leaving {
-                    deadline: Instant::now() + patience,
-                    answer: Some(answer),
-                    said_goodbye: None,
-                });
+                let leaving = Leaving::begin(&mut self.node, now, patience, answer);
+                self.leaving = Some(leaving);
             }
-        }
-    }
-
-    fn go_on_leaving(&mut self) {
-        let now = self.now();
-        let Some(leaving) = &mut self.leaving else {
-            return;
-        };
-        match leaving.said_goodbye {
-            None if self.node.is_handed_over() || Instant::now() >= leaving.deadline => {
-                leaving.said_goodbye = Some(Instant::now());
-                self.node.leave(now);
-            }
-            Some(at) if at.elapsed() >= GOODBYE => {
-                if let Some(answer) = leaving.answer.take() {
-                    reply(answer, self.node.is_handed_over());
-                }
-            }
-            None => self.node.hand_over(now),
-            Some(_) => {}
-        }
-    }
-
-    fn prune_watchers(&mut self) {
-        let (open, closed) = core::mem::take(&mut self.watchers)
-            .into_iter()
-            .partition(|(_, w)| !w.is_closed());
-        self.watchers = open;
-        let closed: Vec<(Prefix, Watcher)> = closed;
-        for (prefix, _) in closed {
-            self.node.unwatch(&prefix);
         }
     }
 }

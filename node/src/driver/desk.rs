@@ -1,0 +1,98 @@
+//! What handles wait for: the same for the real driver and for the simulator's.
+
+use std::collections::BTreeMap;
+
+use meshwork_membership::Time;
+use meshwork_sync::{Found, Prefix, Read, ReadError, RequestId, Write, WriteError, Written};
+use tokio::sync::oneshot;
+
+use super::reply;
+use crate::core::{Node, Output};
+use crate::watch::{Watch, Watcher};
+
+/// Hands requests to the core, and its answers to whoever asked.
+#[derive(Debug, Default)]
+pub(crate) struct Desk {
+    next_request: RequestId,
+    writes: BTreeMap<RequestId, oneshot::Sender<Result<Written, WriteError>>>,
+    reads: BTreeMap<RequestId, oneshot::Sender<Result<Found, ReadError>>>,
+    watchers: Vec<(Prefix, Watcher)>,
+}
+
+impl Desk {
+    pub(crate) fn write(
+        &mut self,
+        node: &mut Node,
+        (now, wall_ms): (Time, u64),
+        write: Write,
+        answer: oneshot::Sender<Result<Written, WriteError>>,
+    ) -> RequestId {
+        self.next_request += 1;
+        self.writes.insert(self.next_request, answer);
+        node.write(now, wall_ms, self.next_request, write);
+        self.next_request
+    }
+
+    pub(crate) fn read(
+        &mut self,
+        node: &mut Node,
+        now: Time,
+        read: Read,
+        answer: oneshot::Sender<Result<Found, ReadError>>,
+    ) -> RequestId {
+        self.next_request += 1;
+        self.reads.insert(self.next_request, answer);
+        node.read(now, self.next_request, read);
+        self.next_request
+    }
+
+    pub(crate) fn watch(
+        &mut self,
+        node: &mut Node,
+        prefix: Prefix,
+        answer: oneshot::Sender<Watch>,
+    ) {
+        let (watcher, watch) = crate::watch::pair();
+        node.watch(prefix.clone());
+        self.watchers.push((prefix, watcher));
+        reply(answer, watch);
+    }
+
+    /// Answers whoever waits for an output of the core; gives back what is for nobody here.
+    pub(crate) fn answer(&mut self, output: Output) -> Option<Output> {
+        match output {
+            Output::Written { id, result } => {
+                if let Some(answer) = self.writes.remove(&id) {
+                    reply(answer, result);
+                }
+            }
+            Output::Found { id, result } => {
+                if let Some(answer) = self.reads.remove(&id) {
+                    reply(answer, result);
+                }
+            }
+            Output::Changed { key, .. } => {
+                for (prefix, watcher) in &self.watchers {
+                    if prefix.covers(&key) {
+                        watcher.tell(&key);
+                    }
+                }
+            }
+            Output::Send { .. }
+            | Output::Store { .. }
+            | Output::Kept { .. }
+            | Output::Refused { .. }
+            | Output::Want { .. }
+            | Output::Unwant { .. }
+            | Output::Member(_) => return Some(output),
+        }
+        None
+    }
+
+    /// Ends the watches that nobody listens to any more.
+    pub(crate) fn prune_watchers(&mut self, node: &mut Node) {
+        for (prefix, _) in self.watchers.extract_if(.., |(_, w)| w.is_closed()) {
+            node.unwatch(&prefix);
+        }
+    }
+}
