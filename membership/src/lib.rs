@@ -85,6 +85,8 @@ mod reconcile;
 mod remembering;
 
 mod coordinate;
+pub mod planted;
+
 mod gossip;
 mod ring;
 mod table;

@@ -1,6 +1,7 @@
 //! What others say about this node, and its answers.
 
 use crate::message::{Claim, INCARNATION_MAX, Message, Purpose};
+use crate::planted::{Bug, planted};
 use crate::{Event, Membership, NodeId, State, Time};
 
 /// What this node says about itself, for those that know it already.
@@ -94,6 +95,10 @@ impl Membership {
         if claim.incarnation - mine > RAISE_MAX || claim.incarnation >= INCARNATION_MAX {
             self.counters.jumps_refused += 1;
             self.reply_with_me(now, from, 0);
+            return;
+        }
+        // Planted: who was suspected once, for a pause or a lossy link, is held for dead by all for good.
+        if planted(Bug::SuspicionNotRefuted) {
             return;
         }
         if now < self.refute_after {

@@ -16,6 +16,7 @@ use std::collections::VecDeque;
 use rand::RngExt;
 
 use crate::message::Purpose;
+use crate::planted::{Bug, planted};
 use crate::questions::{Awaited, Question};
 use crate::{Coordinate, Membership, NodeId, State, Time};
 
@@ -205,7 +206,8 @@ impl Membership {
 
     /// One of the dead, in turn; whoever answers is told that it is held for dead, and refutes.
     pub(crate) fn probe_dead(&mut self, now: Time) {
-        if self.me.state == State::Left {
+        // Planted: with no probe of the dead, the halves of a mesh that was split take each other for dead for good.
+        if self.me.state == State::Left || planted(Bug::DeadNotProbed) {
             return;
         }
         let after = (

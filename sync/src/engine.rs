@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use meshwork_crdt::{Hlc, HybridClock, Limits, Merges, ReplicaId};
 use meshwork_dht::{Partition, Placement, Position, View};
+use meshwork_membership::planted::{Bug, planted};
 use meshwork_membership::{NodeId, Time};
 
 use crate::dots::Dots;
@@ -231,7 +232,12 @@ impl Replication {
     ) -> Result<Self, ReadStore> {
         let last_dot = read_u64(store.get(Space::Meta, meta::DOTS)?.as_deref());
         let recorded = store.get(Space::Meta, meta::COMPLETE)?;
-        let complete = match (identity.origin, recorded) {
+        // Planted: a copy from before what was acknowledged since answers as if it had it.
+        let origin = match identity.origin {
+            Origin::Restored if planted(Bug::RestoredCountsAsComplete) => Origin::Joiner,
+            origin => origin,
+        };
+        let complete = match (origin, recorded) {
             (Origin::Restored, _) | (Origin::Joiner, None) => BTreeSet::new(),
             (_, Some(bytes)) => records::decode::<PartitionSet>(&bytes)
                 .map(|set| set.partitions())
@@ -300,8 +306,11 @@ impl Replication {
             self.holdings.leave_at_rest(partition);
         }
         let holdings = &self.holdings;
-        self.outbox
-            .retarget(|position| holdings.others(position.partition()));
+        // Planted: deltas wait for ever for a node that is gone, and reach nobody who took its place.
+        if !planted(Bug::OutboxNotRetargeted) {
+            self.outbox
+                .retarget(|position| holdings.others(position.partition()));
+        }
         self.record_complete();
         // What a session settles it settles under one view.
         self.end_sessions();
@@ -399,6 +408,10 @@ impl Replication {
     ///
     /// Writes are refused until the store takes batches again; what failed is tried again each second when the disk was full.
     pub fn handle_store_failed(&mut self, now: Time, id: u64, failure: StoreFailure) {
+        // Planted: what the disk did not take is acknowledged, and gone after a restart.
+        if planted(Bug::FailedBatchStored) {
+            return self.handle_stored(id);
+        }
         self.now = now;
         self.journal.failed(id, failure.clone());
         self.give_up(&failure);
@@ -486,7 +499,10 @@ impl Replication {
                 self.deliver_outbox();
                 continue;
             }
-            if let Some(last) = self.dots.take_unrecorded() {
+            // Planted: after a crash dots are drawn again that peers have seen already.
+            if let Some(last) = self.dots.take_unrecorded()
+                && !planted(Bug::DotsNotDurable)
+            {
                 self.journal.put(
                     Space::Meta,
                     meta::DOTS.to_vec(),
@@ -665,6 +681,8 @@ impl Replication {
 
     /// Lets go of what lapsed, and hands over copies of keys that are not placed here and have come to rest.
     fn sweep(&mut self) {
+        #[cfg(feature = "planted")]
+        self.forget_tombstones();
         self.feed.expire(self.now);
         if !self
             .feed
@@ -709,6 +727,10 @@ impl Replication {
 
     /// A record is damaged: until its partition was compared with the others, answers do not count.
     pub(crate) fn found_damaged(&mut self, key: &[u8]) {
+        // Planted: see `Objects::load`.
+        if planted(Bug::DamageTakenForAbsence) {
+            return;
+        }
         self.counts.damaged += 1;
         let Some((position, _)) = records::parse_object_key(key) else {
             return;

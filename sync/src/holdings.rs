@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use meshwork_dht::{Partition, Placement, Position, View};
 use meshwork_membership::NodeId;
+use meshwork_membership::planted::{Bug, planted};
 
 use crate::{PartitionSet, records};
 
@@ -85,6 +86,11 @@ impl Holdings {
         if self.complete.contains(&partition) {
             return;
         }
+        // Planted: a replica counts for quorums from the moment in which the partition is placed on it.
+        if planted(Bug::MoveBeforeData) {
+            self.complete.insert(partition);
+            return;
+        }
         let known = |node: &NodeId| *node != self.me && self.placement.knows(*node);
         let holders = old
             .replicas(partition)
@@ -148,6 +154,10 @@ impl Holdings {
         }
         if let Some(targets) = self.leaving.get_mut(&partition) {
             targets.remove(&peer);
+            // Planted: the first new replica that has it is enough to drop it here.
+            if planted(Bug::CopyDroppedEarly) {
+                targets.clear();
+            }
             if targets.is_empty() {
                 self.leaving.remove(&partition);
                 return Settled::Droppable;

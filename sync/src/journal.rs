@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use meshwork_membership::NodeId;
+use meshwork_membership::planted::{Bug, planted};
 
 use crate::engine::Output;
 use crate::{Batch, Change, Space, StoreFailure};
@@ -148,6 +149,10 @@ impl Journal {
             .rev()
             .flat_map(|batch| Arc::unwrap_or_clone(batch).changes)
             .collect();
+        // Planted: memory goes on to show what was refused, and no later batch brings it to the disk.
+        if planted(Bug::FullDiskForgets) {
+            changes.clear();
+        }
         changes.append(&mut self.open.changes);
         self.open.changes = changes;
         self.open_bytes = self.open.changes.iter().map(change_bytes).sum();
@@ -171,6 +176,10 @@ impl Journal {
     /// Lets go of what was to be sent to `peer`. Its connection is gone, and after a restart it counts its questions anew: an answer
     /// to an old one must not be taken for an answer to a new one.
     pub(crate) fn forget_peer(&mut self, peer: NodeId) {
+        // Planted: an acknowledgement that waits for the disk reaches a later run of the peer, which takes it for one of its own push.
+        if planted(Bug::LateAnswerTaken) {
+            return;
+        }
         self.held
             .retain(|_, output| !matches!(output, Output::Send { to, .. } if *to == peer));
     }
@@ -188,7 +197,10 @@ impl Journal {
     pub(crate) fn release(&mut self) -> Option<Output> {
         let first = self.held.first_entry()?;
         let (batch, _) = *first.key();
-        if self.is_durable(batch) {
+        // Planted: the client is told of a write that a crash can still undo.
+        let early =
+            planted(Bug::AnswerBeforeDurable) && matches!(first.get(), Output::Written { .. });
+        if self.is_durable(batch) || early {
             self.held.pop_first().map(|(_, output)| output)
         } else {
             None

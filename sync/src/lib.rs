@@ -29,6 +29,8 @@ mod message;
 mod objects;
 mod outbox;
 mod partitions;
+#[cfg(feature = "planted")]
+mod planted;
 mod reads;
 pub mod reconcile;
 mod records;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use meshwork_crdt::Object;
 use meshwork_dht::Position;
+use meshwork_membership::planted::{Bug, planted};
 use meshwork_membership::{NodeId, Time};
 
 use crate::engine::{Output, Refuser, RejectMessage, Replication, Timer};
@@ -124,6 +125,10 @@ impl Replication {
                 }
             }
         }
+        // Planted: the coordinator counts a copy, and forgets its delta, that a crash here undoes.
+        if planted(Bug::AckBeforeDurable) {
+            batch = 0;
+        }
         self.tell_refusals(from, Refuser::Us, &refused);
         let ack = Output::Send {
             to: from,
@@ -161,7 +166,10 @@ impl Replication {
                 self.store_broke(error);
                 Refusal::Storage
             })?;
-        self.merged(&item.key, applied);
+        // Planted: comparisons are made of what was written here, and lack what peers brought.
+        if !planted(Bug::PeersNotIndexed) {
+            self.merged(&item.key, applied);
+        }
         let partition = position.partition();
         if applied.changed() && !self.holdings.is_replica(partition) {
             // The sender's view is behind, or ours: it costs a forward, never the write.
@@ -231,7 +239,10 @@ impl Replication {
             Purpose::Deliver(seqs) => {
                 let refused: BTreeMap<u32, Refusal> = refused.iter().copied().collect();
                 for (at, seq) in (0u32..).zip(seqs) {
-                    if let Some(refusal) = refused.get(&at) {
+                    // Planted: what the peer had no room for counts as held there.
+                    if let Some(refusal) = refused.get(&at)
+                        && !planted(Bug::RefusalTakenForDelivery)
+                    {
                         let again = self.now + parked_for(*refusal);
                         self.timers.insert((again, Timer::Unpark(from, seq)));
                     } else if self.outbox.acknowledge(from, seq, &mut self.journal) {
@@ -258,6 +269,14 @@ impl Replication {
     pub(crate) fn drop_pushes(&mut self, peer: NodeId, link: Link) {
         for (id, push) in link.pushes {
             self.timers.remove(&(push.timer, Timer::Push(peer, id)));
+            // Planted: what was under way when a connection broke counts as delivered, and may be nowhere.
+            if planted(Bug::OutboxDroppedOnReconnect)
+                && let Purpose::Deliver(seqs) = &push.purpose
+            {
+                for seq in seqs {
+                    self.outbox.acknowledge(peer, *seq, &mut self.journal);
+                }
+            }
             self.push_lost(peer, push);
         }
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use meshwork_crdt::{CausalContext, Object};
 use meshwork_dht::Position;
+use meshwork_membership::planted::{Bug, planted};
 use meshwork_membership::{NodeId, Time};
 
 use crate::engine::{Output, RejectMessage, Replication, Timer};
@@ -159,6 +160,10 @@ impl Replication {
         let Some(entry) = loaded else {
             return Ok((Arc::default(), 0));
         };
+        // Planted: a reader sees what a crash undoes.
+        if planted(Bug::ReadBeforeDurable) {
+            return Ok((entry.object.clone(), 0));
+        }
         if self.journal.failure().is_none() || self.journal.is_durable(entry.batch) {
             return Ok((entry.object.clone(), entry.batch));
         }
@@ -332,7 +337,8 @@ impl Replication {
             pending.answered += usize::from(part.complete && whole);
             pending.versions.insert(from, version);
         }
-        let enough = pending.answered >= pending.needed;
+        // Planted: whoever answers first is believed alone.
+        let enough = pending.answered >= pending.needed || planted(Bug::FirstAnswerWins);
         // Replicas that are all still filling: together they are all there is.
         let everybody = pending.versions.len() >= pending.asked.len()
             && pending.asked.len() + 1 >= self.holdings.replicas(&pending.key.position()).len();
