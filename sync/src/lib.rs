@@ -51,4 +51,7 @@ pub use request::{
     Found, Level, ParseLevel, Read, ReadError, RequestId, StoreFailure, Write, WriteError, Written,
 };
 pub use store::{Batch, Change, ReadStore, Record, Space, Store};
-pub use stored::{stored_object, stored_positions};
+pub use stored::{
+    dropped_in, says_complete, stored_complete, stored_dots, stored_object, stored_outbox,
+    stored_positions,
+};
