@@ -265,6 +265,10 @@ async fn adopt(mut opened: Opened, disk: &mut Disk, member: &Member) -> Result<A
     };
     let mut batch = opened.dir.next_generation();
     batch.put(Space::Meta, REPLICA, replica);
+    if origin == meshwork_sync::Origin::Restored {
+        // The next start takes the store for its own: after a crash before the first batch it would count for quorums.
+        meshwork_sync::forget_complete(&mut batch);
+    }
     disk.committer
         .submit(0, batch)
         .map_err(|error| StartMesh::Write(error.to_string()))?;

@@ -232,13 +232,10 @@ impl Replication {
     ) -> Result<Self, ReadStore> {
         let last_dot = read_u64(store.get(Space::Meta, meta::DOTS)?.as_deref());
         let recorded = store.get(Space::Meta, meta::COMPLETE)?;
-        // Planted: a copy from before what was acknowledged since answers as if it had it.
-        let origin = match identity.origin {
-            Origin::Restored if planted(Bug::RestoredCountsAsComplete) => Origin::Joiner,
-            origin => origin,
-        };
-        let complete = match (origin, recorded) {
-            (Origin::Restored, _) | (Origin::Joiner, None) => BTreeSet::new(),
+        let complete = match (identity.origin, recorded) {
+            // Planted: a copy from before what was acknowledged since answers as if it had it.
+            (Origin::Restored, _) if !planted(Bug::RestoredCountsAsComplete) => BTreeSet::new(),
+            (Origin::Restored | Origin::Joiner, None) => BTreeSet::new(),
             (_, Some(bytes)) => records::decode::<PartitionSet>(&bytes)
                 .map(|set| set.partitions())
                 .unwrap_or_default(),

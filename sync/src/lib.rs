@@ -52,6 +52,6 @@ pub use request::{
 };
 pub use store::{Batch, Change, ReadStore, Record, Space, Store};
 pub use stored::{
-    dropped_in, says_complete, stored_complete, stored_dots, stored_object, stored_outbox,
-    stored_positions,
+    dropped_in, forget_complete, says_complete, stored_complete, stored_dots, stored_object,
+    stored_outbox, stored_positions,
 };

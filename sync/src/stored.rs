@@ -6,6 +6,7 @@ use std::sync::Arc;
 use meshwork_crdt::{Limits, Object};
 use meshwork_dht::{Partition, Position};
 use meshwork_membership::NodeId;
+use meshwork_membership::planted::{Bug, planted};
 
 use crate::records::OutboxRecord;
 use crate::store::scan_slots;
@@ -60,6 +61,16 @@ pub fn stored_complete(store: &dyn Store) -> Result<BTreeSet<Partition>, ReadSto
     let recorded = store.get(Space::Meta, records::meta::COMPLETE)?;
     let set = recorded.and_then(|bytes| records::decode::<PartitionSet>(&bytes).ok());
     Ok(set.map(|set| set.partitions()).unwrap_or_default())
+}
+
+/// Lets a store that was copied or restored claim nothing: it may lack what was acknowledged since. To be durable together with its
+/// new replica id, since only the run that finds it out is opened as [`Origin::Restored`](crate::Origin::Restored), and may be
+/// killed before it has written anything.
+pub fn forget_complete(batch: &mut Batch) {
+    // Planted: see `Replication::open`.
+    if !planted(Bug::RestoredCountsAsComplete) {
+        batch.delete(Space::Meta, records::meta::COMPLETE);
+    }
 }
 
 /// The last dot that a store has recorded; 0 for none. No peer may see a later one of its own.
@@ -128,3 +139,21 @@ pub fn dropped_in(batch: &Batch) -> BTreeSet<Position> {
 }
 
 const PAGE: usize = 1_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_restored_store_takes_back_what_it_claimed_in_the_batch_that_makes_it_another() {
+        let mut batch = Batch::default();
+        batch.put(Space::Meta, b"replica", [1; 8]);
+        assert!(!says_complete(&batch));
+        forget_complete(&mut batch);
+        let taken_back = Change::Delete {
+            space: Space::Meta,
+            key: records::meta::COMPLETE.to_vec(),
+        };
+        assert_eq!(batch.changes.last(), Some(&taken_back));
+    }
+}
