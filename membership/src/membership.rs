@@ -208,14 +208,14 @@ impl Membership {
         self.admit(now, from, &purpose)?;
         let via = via(&purpose);
         self.clocks.now = now;
-        let before = self.table.digest(&self.me);
+        let before = self.table.sum();
         let repeats = self.timing.retransmits(self.size());
         for claim in claims {
             self.gossip.heard(&claim, repeats);
             self.handle_claim(now, from, claim, via);
         }
         self.greet(now, from);
-        if before != self.table.digest(&self.me) {
+        if before != self.table.sum() {
             self.unsettle(now, self.settles_within(via));
         }
         self.handle_purpose(now, from, purpose);
@@ -292,11 +292,11 @@ impl Membership {
             self.finish_probe(now);
             self.start_probe(now);
         }
-        let before = self.table.digest(&self.me);
+        let before = self.table.sum();
         while let Some(id) = self.table.due(now) {
             self.handle_deadline(now, id);
         }
-        if before != self.table.digest(&self.me) {
+        if before != self.table.sum() {
             self.unsettle(now, self.settles_within(Via::Gossip));
         }
         if self.clocks.dead_probe <= now {

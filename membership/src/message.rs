@@ -132,9 +132,7 @@ impl Message {
     #[must_use]
     #[expect(clippy::missing_panics_doc, reason = "no value can make it panic")]
     pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = vec![WIRE_VERSION];
-        bytes.extend(postcard::to_allocvec(self).expect("its fields have known lengths"));
-        bytes
+        postcard::to_extend(self, vec![WIRE_VERSION]).expect("its fields have known lengths")
     }
 
     /// Reads a message. Takes at most about 9 bytes of memory for each byte read, and nothing from a length that was
