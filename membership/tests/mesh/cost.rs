@@ -22,7 +22,7 @@ fn a_mesh_at_rest_costs_a_member_the_same_at_any_size() {
 
 #[test]
 fn loss_costs_little_and_kills_nobody() {
-    for (loss, bytes_max) in [(0.05, 40), (0.2, 200)] {
+    for (loss, bytes_max) in [(0.05, 25), (0.2, 50)] {
         let mut sim = Sim::settled(2, 96, Config::lan());
         sim.loss = loss;
         let bytes = spent(&mut sim, 96, 120);
