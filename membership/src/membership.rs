@@ -88,7 +88,7 @@ impl Clocks {
 impl Membership {
     /// A node that knows nobody yet.
     ///
-    /// `incarnation_floor` is one more than the incarnation that was [`Remembered`] under this node's own id, else 0:
+    /// `incarnation_floor` is one more than the incarnation that was [`Remembered`](crate::Remembered) under this node's own id, else 0:
     /// starting lower than in a former life costs one round trip. `seed` should differ from node to node and from
     /// start to start.
     ///
