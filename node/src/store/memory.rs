@@ -114,6 +114,20 @@ impl Memory {
         state.closed = false;
     }
 
+    /// Another one that holds what a power cut now would leave for sure: an image of the disk.
+    #[must_use]
+    pub fn image(&self, seed: u64) -> Self {
+        let durable = self.state().durable.clone();
+        Self {
+            state: Mutex::new(State {
+                records: durable.clone(),
+                durable,
+                random: seed,
+                ..State::default()
+            }),
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,0 +1,141 @@
+//! Who must hold what: checked when a node says that its copies count, and when it lets go of one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use meshwork_crdt::{Dot, Object};
+use meshwork_dht::{Partition, Position};
+use meshwork_membership::Time;
+use meshwork_sync::{
+    Batch, Key, Level, Written, dropped_in, stored_complete, stored_object, stored_outbox,
+};
+
+use super::violation::Violation;
+use super::world::Inner;
+
+/// Writes that were acknowledged by a quorum or all while nobody disagreed about who the replicas are.
+///
+/// From then on every quorum meets one of those who hold it, whatever moves.
+#[derive(Debug, Default)]
+pub(crate) struct Promised {
+    writes: BTreeMap<Key, BTreeMap<Dot, (Level, Time)>>,
+}
+
+/// The partitions of which a machine's disk says that its copies count.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Claims {
+    partitions: BTreeSet<Partition>,
+    /// When it last said so; before that it was not asked for more.
+    since: Time,
+}
+
+impl Claims {
+    /// Those of a disk that is empty, or another, since then.
+    pub(crate) const fn none(since: Time) -> Self {
+        Self {
+            partitions: BTreeSet::new(),
+            since,
+        }
+    }
+}
+
+impl Inner {
+    /// A write was acknowledged.
+    pub(crate) fn promise(&mut self, machine: usize, key: &Key, level: Level, written: &Written) {
+        if level >= Level::Quorum && self.agrees_on_replicas(machine, key) {
+            let writes = self.promised.writes.entry(key.clone()).or_default();
+            writes.insert(written.dot, (level, self.now));
+        }
+    }
+
+    /// Whether all that run see a key where this one does. One that was down may be behind.
+    fn agrees_on_replicas(&self, machine: usize, key: &Key) -> bool {
+        let here = self.replicas(machine, key);
+        let running = |n: &usize| self.machines[*n].is_up() && !self.machines[*n].retired;
+        let mut others = (0..self.machines.len()).filter(running);
+        others.all(|other| self.replicas(other, key) == here)
+    }
+
+    /// What a machine's disk says of its partitions is durable now: those that count anew hold what was promised before.
+    pub(crate) fn judge_claims(&mut self, machine: usize) {
+        let Ok(complete) = stored_complete(&*self.store(machine)) else {
+            return;
+        };
+        let claims = Claims {
+            partitions: complete,
+            since: self.now,
+        };
+        let before = std::mem::replace(&mut self.machines[machine].claims, claims);
+        let claims = &self.machines[machine].claims;
+        let is_new = |key: &Key| {
+            let partition = key.position().partition();
+            claims.partitions.contains(&partition) && !before.partitions.contains(&partition)
+        };
+        let writes = self.promised.writes.iter().filter(|(key, _)| is_new(key));
+        let missing = writes.flat_map(|(key, writes)| {
+            let found = stored_object(&*self.store(machine), &key.position());
+            let version = found.map(|found| {
+                found.map_or_else(Default::default, |(_, object)| object.version().clone())
+            });
+            let lacks = move |dot: &Dot| {
+                version
+                    .as_ref()
+                    .is_ok_and(|version| !version.contains(*dot))
+            };
+            let old = writes.iter().filter(|(_, (_, at))| *at < before.since);
+            old.filter(move |(dot, _)| lacks(dot))
+                .map(move |(dot, (level, _))| (key.clone(), *dot, *level))
+        });
+        let missing = missing.collect::<Vec<_>>();
+        if let Some((key, dot, level)) = missing.into_iter().next() {
+            self.violate(Violation::CountsTooEarly {
+                machine,
+                key,
+                dot,
+                level,
+            });
+        }
+    }
+
+    /// A node hands over a batch: what it lets go of, the replicas have, or it waits for them in an outbox.
+    pub(crate) fn judge_drops(&mut self, machine: usize, batch: &Batch) {
+        // A disk that forgot something may have had it, or its outbox.
+        if self.disk_lost > Time::ZERO {
+            return;
+        }
+        for position in dropped_in(batch) {
+            let Ok(Some((key, mine))) = stored_object(&*self.store(machine), &position) else {
+                continue;
+            };
+            let replicas = self.replicas(machine, &key);
+            // While members come and go each node lets go by what it knows of them.
+            if replicas.contains(&machine) || !self.agrees_on_replicas(machine, &key) {
+                continue;
+            }
+            let lacks = |other: &&usize| self.lacks(**other, &position, &mine);
+            if let Some(lacks) = replicas.iter().find(lacks).copied() {
+                self.violate(Violation::DroppedTooEarly {
+                    machine,
+                    key,
+                    lacks,
+                });
+            }
+        }
+    }
+
+    /// Whether a machine lacks some of an object, and nobody is about to send it.
+    fn lacks(&self, machine: usize, position: &Position, object: &Object) -> bool {
+        let target = &self.machines[machine];
+        let Ok(found) = stored_object(&*self.store(machine), position) else {
+            return false;
+        };
+        let mut held = found.map_or_else(Object::new, |(_, object)| (*object).clone());
+        if target.retired || object.delta_since(held.version()).is_none() {
+            return false;
+        }
+        for other in 0..self.machines.len() {
+            let waiting = stored_outbox(&*self.store(other), &target.id, position);
+            held.join(&waiting.unwrap_or_default());
+        }
+        object.delta_since(held.version()).is_some()
+    }
+}
