@@ -11,6 +11,7 @@ use super::list::ListCommand;
 use super::mesh::{InviteArgs, LeaveArgs};
 use super::op::OpArgs;
 use super::setup::{InitArgs, JoinArgs};
+use super::sim::SimArgs;
 use super::status::StatusArgs;
 use super::up::UpArgs;
 use super::values::{DelArgs, GetArgs, IncrArgs, PutArgs};
@@ -69,6 +70,8 @@ pub(crate) enum Command {
     Watch(WatchArgs),
     /// Show what a merge must keep, and how merges go wrong
     Laws(LawsArgs),
+    /// Run whole meshes in a simulator, with faults, and check every promise
+    Sim(SimArgs),
     /// See a mesh of six processes take a crash, a split, a join and a leave, and lose nothing
     Demo(DemoArgs),
 }

@@ -16,8 +16,11 @@ mod logging;
 mod mesh;
 mod op;
 pub(crate) mod output;
+#[cfg(feature = "planted")]
+mod planted;
 mod setup;
 mod show;
+mod sim;
 mod status;
 mod up;
 mod values;
@@ -64,6 +67,7 @@ fn carry_out(cli: &Cli) -> Result<(), Failure> {
         Command::Doc(args) => document::run(&folder, &args.command),
         Command::Watch(args) => watch::run(&folder, args),
         Command::Laws(args) => laws::run(args),
+        Command::Sim(args) => sim::run(args),
         Command::Demo(args) => demo::run(args),
     }
 }
