@@ -239,6 +239,8 @@ impl Membership {
             self.bury(now, claim.id, claim.incarnation, State::Left);
         } else {
             self.charge_with(now, claim.id, claim.clone());
+            // Others may have heard it too.
+            self.unsettle(now, self.config.gossip_period);
         }
     }
 

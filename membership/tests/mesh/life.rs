@@ -222,3 +222,17 @@ fn who_was_away_when_another_left_learns_that_it_has_left() {
         );
     }
 }
+
+#[test]
+fn a_member_that_missed_a_goodbye_learns_of_it_from_others() {
+    let mut sim = Sim::settled(7, 32, Config::lan());
+    // One hears nothing while another leaves and its news dies down.
+    sim.freeze(9);
+    sim.act(1, |core, now| core.leave(now));
+    sim.run_for(secs(5));
+    sim.crash(1);
+    sim.frozen.insert(id(9), Vec::new());
+    sim.thaw(9);
+    sim.run_until(secs(20), |sim| sim.all_hold(1, &[Some(State::Left)]))
+        .unwrap();
+}
