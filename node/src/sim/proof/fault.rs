@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use meshwork_crdt::{Object, ReplicaId};
 use meshwork_dht::Position;
+use meshwork_membership::Time;
 use meshwork_membership::planted::{Bug, planted};
 use meshwork_sync::{Origin, Space, stored_object, stored_positions};
 use rand::{Rng, RngExt};
@@ -213,6 +214,8 @@ pub(crate) enum Act {
 
 /// Longest time that a leaving node waits for others to take over.
 const LEAVE_PATIENCE: Duration = secs(60);
+/// Two disks lost at once are more than a quorum of three stands.
+const LOSSES_APART_MIN: Duration = secs(60);
 /// When all move at once nobody can know where anybody is.
 const MOVES_APART_MIN: Duration = secs(60);
 /// A mesh is made neither smaller nor larger than this.
@@ -432,9 +435,10 @@ impl Inner {
     /// A disk goes back to an older image, or an empty one; only where nothing acknowledged is lost with it, since no store can
     /// give back what was on one disk alone.
     fn restore(&mut self, machine: usize, image: Arc<Memory>) {
-        if self.machines[machine].retired || !self.is_covered(machine) {
+        let another = self.disk_lost > Time::ZERO && self.disk_lost + LOSSES_APART_MIN > self.now;
+        if another || self.machines[machine].retired || !self.is_covered(machine) {
             return self.note(format_args!(
-                "n{machine} keeps its disk, which has what no other has"
+                "n{machine} keeps its disk: it has what no other has, or another was just lost"
             ));
         }
         self.kill(machine);
