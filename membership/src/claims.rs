@@ -173,23 +173,7 @@ impl Membership {
             },
         };
         if let Some(meta) = claim.meta.clone().filter(|_| changed) {
-            let Held {
-                incarnation,
-                state,
-                since,
-            } = held;
-            let id = claim.id;
-            self.put(
-                now,
-                Member {
-                    id,
-                    incarnation,
-                    state,
-                    meta,
-                    since,
-                },
-                None,
-            );
+            self.put(now, held.member(claim.id, meta), None);
         } else {
             self.hold(now, claim.id, held, None);
         }

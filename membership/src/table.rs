@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{Coordinate, Member, NodeId, Purpose, State, Time};
+use crate::{Coordinate, Member, Meta, NodeId, Purpose, State, Time};
 
 /// What this node knows about one other member. What few members need is kept apart: there may be thousands.
 #[derive(Debug)]
@@ -346,6 +346,22 @@ impl From<&Member> for Held {
 }
 
 impl Held {
+    /// The member that is held for this.
+    pub(crate) const fn member(self, id: NodeId, meta: Meta) -> Member {
+        let Self {
+            incarnation,
+            state,
+            since,
+        } = self;
+        Member {
+            id,
+            incarnation,
+            state,
+            meta,
+            since,
+        }
+    }
+
     fn hash(&self, id: NodeId) -> u64 {
         let id = id.as_bytes().iter().copied();
         hash(id.chain(self.incarnation.to_le_bytes()))

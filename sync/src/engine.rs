@@ -21,6 +21,7 @@ use crate::reads::PendingRead;
 use crate::records::{self, meta};
 use crate::repair::Repair;
 use crate::request::{Found, ReadError, RequestId, StoreFailure, WriteError, Written};
+use crate::stored::stored_dots;
 use crate::writes::PendingWrite;
 use crate::{Batch, Config, Key, PartitionSet, Prefix, ReadStore, Space, Store};
 
@@ -230,7 +231,7 @@ impl Replication {
         store: Arc<dyn Store + Send + Sync>,
         now: Time,
     ) -> Result<Self, ReadStore> {
-        let last_dot = read_u64(store.get(Space::Meta, meta::DOTS)?.as_deref());
+        let last_dot = stored_dots(&*store)?;
         let recorded = store.get(Space::Meta, meta::COMPLETE)?;
         let complete = match (identity.origin, recorded) {
             // Planted: a copy from before what was acknowledged since answers as if it had it.
@@ -748,12 +749,6 @@ impl core::fmt::Debug for Replication {
             .field("counts", &self.counts)
             .finish_non_exhaustive()
     }
-}
-
-fn read_u64(bytes: Option<&[u8]>) -> u64 {
-    bytes
-        .and_then(|bytes| bytes.try_into().ok())
-        .map_or(0, u64::from_be_bytes)
 }
 
 /// How often lapsed subscriptions and resting copies are looked for.

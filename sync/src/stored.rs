@@ -24,7 +24,7 @@ pub fn stored_object(
     Ok(entry.map(|entry| (entry.key, entry.object)))
 }
 
-/// The positions under which anything is stored, in order. A damaged record ends its page, so some may be left out.
+/// The positions under which anything is stored, in order, those of damaged records among them.
 ///
 /// # Errors
 /// [`ReadStore::Engine`].
@@ -32,15 +32,7 @@ pub fn stored_positions(store: &dyn Store) -> Result<Vec<Position>, ReadStore> {
     let mut positions: Vec<Position> = Vec::new();
     let mut after: Option<Vec<u8>> = None;
     loop {
-        let page = match store.scan(Space::Objects, &[], after.as_deref(), PAGE) {
-            Ok(page) => page,
-            Err(ReadStore::Damaged { key, .. }) => {
-                positions.extend(records::parse_object_key(&key).map(|(position, _)| position));
-                after = Some(key);
-                continue;
-            }
-            Err(error @ ReadStore::Engine { .. }) => return Err(error),
-        };
+        let page = scan_slots(store, Space::Objects, &[], after.as_deref(), PAGE)?;
         let Some((last, _)) = page.last() else {
             positions.dedup();
             return Ok(positions);

@@ -1,7 +1,7 @@
 //! What is measured: each function runs one world and gives its samples.
 
 use crate::protocol::{Node, Protocol};
-use crate::world::{SECOND, World};
+use crate::world::{SECOND, Tally, World};
 
 const HOUR: f64 = 3_600.0;
 
@@ -71,18 +71,26 @@ pub struct Load {
     pub cpu_us: f64,
 }
 
+impl Load {
+    /// What was counted in so many seconds: deaths for each member that could be declared dead wrongly, the rest for each of all.
+    fn of(tally: Tally, deaths: u64, [wronged, members]: [usize; 2], time: f64) -> Self {
+        let member_seconds = members as f64 * time;
+        Self {
+            false_deaths_per_hour: deaths as f64 * HOUR / (wronged as f64 * time),
+            bytes: tally.bytes as f64 / member_seconds,
+            messages: tally.messages as f64 / member_seconds,
+            suspicions: tally.suspicions as f64 / member_seconds,
+            cpu_us: tally.cpu_ns as f64 / 1e3 / member_seconds,
+        }
+    }
+}
+
 fn load<P: Protocol>(world: &mut World<P>, wait: u64) -> Load {
     world.tally = Default::default();
     world.run_for(wait);
-    let member_seconds = world.size() as f64 * seconds(wait);
-    let tally = world.tally;
-    Load {
-        false_deaths_per_hour: tally.false_deaths_of_healthy as f64 * HOUR / member_seconds,
-        bytes: tally.bytes as f64 / member_seconds,
-        messages: tally.messages as f64 / member_seconds,
-        suspicions: tally.suspicions as f64 / member_seconds,
-        cpu_us: tally.cpu_ns as f64 / 1e3 / member_seconds,
-    }
+    let (tally, size) = (world.tally, world.size());
+    let deaths = tally.false_deaths_of_healthy;
+    Load::of(tally, deaths, [size; 2], seconds(wait))
 }
 
 /// Nothing happens but loss.
@@ -98,15 +106,8 @@ pub fn crowd<P: Protocol>(config: P::Config, size: usize, seed: u64, counted: us
     world.counted = counted;
     world.tally = Default::default();
     world.run_for(120 * SECOND);
-    let member_seconds = counted as f64 * 120.0;
     let tally = world.tally;
-    Load {
-        false_deaths_per_hour: tally.false_deaths as f64 * HOUR / member_seconds,
-        bytes: tally.bytes as f64 / member_seconds,
-        messages: tally.messages as f64 / member_seconds,
-        suspicions: tally.suspicions as f64 / member_seconds,
-        cpu_us: tally.cpu_ns as f64 / 1e3 / member_seconds,
-    }
+    Load::of(tally, tally.false_deaths, [counted; 2], 120.0)
 }
 
 /// Some members stop for 16 s again and again, and run for 8 to 24 s in between.
@@ -117,7 +118,6 @@ pub fn slow<P: Protocol>(config: P::Config, size: usize, seed: u64, slow: usize)
         world.slow[n] = true;
         next.push((world.now + world.below(24 * SECOND), n as Node));
     }
-    let mut sum = Vec::new();
     let end = world.now + 900 * SECOND;
     world.tally = Default::default();
     while let Some(at) = next.iter().map(|(at, _)| *at).min().filter(|at| *at < end) {
@@ -130,16 +130,9 @@ pub fn slow<P: Protocol>(config: P::Config, size: usize, seed: u64, slow: usize)
             }
         }
     }
-    sum.push(world.tally);
-    let member_seconds = (size - slow) as f64 * 900.0;
     let tally = world.tally;
-    Load {
-        false_deaths_per_hour: tally.false_deaths_of_healthy as f64 * HOUR / member_seconds,
-        bytes: tally.bytes as f64 / (size as f64 * 900.0),
-        messages: tally.messages as f64 / (size as f64 * 900.0),
-        suspicions: tally.suspicions as f64 / (size as f64 * 900.0),
-        cpu_us: tally.cpu_ns as f64 / 1e3 / (size as f64 * 900.0),
-    }
+    let deaths = tally.false_deaths_of_healthy;
+    Load::of(tally, deaths, [size - slow, size], 900.0)
 }
 
 /// Each 5 s a member crashes, and the one that crashed half a minute ago starts again, whatever the size of the mesh.
@@ -161,15 +154,9 @@ pub fn churn<P: Protocol>(config: P::Config, size: usize, seed: u64) -> Load {
         }
         world.run_for(5 * SECOND);
     }
-    let member_seconds = size as f64 * 5.0 * rounds as f64;
     let tally = world.tally;
-    Load {
-        false_deaths_per_hour: tally.false_deaths as f64 * HOUR / member_seconds,
-        bytes: tally.bytes as f64 / member_seconds,
-        messages: tally.messages as f64 / member_seconds,
-        suspicions: tally.suspicions as f64 / member_seconds,
-        cpu_us: tally.cpu_ns as f64 / 1e3 / member_seconds,
-    }
+    let time = 5.0 * rounds as f64;
+    Load::of(tally, tally.false_deaths, [size; 2], time)
 }
 
 /// All join at once through the first: until 99 % of the pairs know each other, and until all do; bytes per member.

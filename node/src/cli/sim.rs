@@ -108,6 +108,9 @@ fn parse_faults(text: &str) -> Result<Faults, String> {
 /// Runs that may be spent on making a failure smaller.
 const SHRINK_RUNS_MAX: usize = 120;
 
+/// A run that broke a promise.
+type Failed = (Plan, Outcome);
+
 /// What all seeds together came to.
 #[derive(Debug, Default)]
 struct Sum {
@@ -129,30 +132,13 @@ pub(crate) fn run(args: &SimArgs) -> Result<(), Failure> {
     let begun = Instant::now();
     let history = args.history()?;
     let typed = history.clone().map(Rc::new);
-    let failed = if args.seeds.get() == 1 {
-        let plan = args.plan(args.seed);
-        let keep = match args.trace {
-            Some(_) => Keep::Everything,
-            None => Keep::Timeline,
-        };
-        let outcome = plan.run(typed.as_ref(), keep);
-        args.show(&outcome)?;
-        let mut sum = Sum::default();
-        sum.add(&outcome);
-        if outcome.violation.is_none() {
-            return report(args, &sum, begun.elapsed());
-        }
-        Some((plan, outcome))
-    } else {
-        let (sum, failed) = args.run_seeds(history.as_ref());
-        if failed.is_none() {
-            return report(args, &sum, begun.elapsed());
-        }
-        failed
+    let (sum, failed) = match args.seeds.get() {
+        1 => args.run_seed(typed.as_ref())?,
+        _ => args.run_seeds(history.as_ref()),
     };
     match failed {
         Some((plan, outcome)) => Err(args.explain(&plan, outcome, typed.as_ref())),
-        None => Ok(()),
+        None => report(args, &sum, begun.elapsed()),
     }
 }
 
@@ -195,8 +181,23 @@ impl SimArgs {
         super::planted::run(&bugs, &seeds, self.threads(), |seed| self.plan(seed))
     }
 
+    /// Runs one seed, and shows of it what was asked for.
+    fn run_seed(&self, history: Option<&Rc<Trace>>) -> Result<(Sum, Option<Failed>), Failure> {
+        let plan = self.plan(self.seed);
+        let keep = match self.trace {
+            Some(_) => Keep::Everything,
+            None => Keep::Timeline,
+        };
+        let outcome = plan.run(history, keep);
+        self.show(&outcome)?;
+        let mut sum = Sum::default();
+        sum.add(&outcome);
+        let failed = outcome.violation.is_some().then_some((plan, outcome));
+        Ok((sum, failed))
+    }
+
     /// Runs seeds on several threads until one fails.
-    fn run_seeds(&self, history: Option<&Trace>) -> (Sum, Option<(Plan, Outcome)>) {
+    fn run_seeds(&self, history: Option<&Trace>) -> (Sum, Option<Failed>) {
         let threads = self.threads();
         let (next, stop) = (AtomicU64::new(0), AtomicBool::new(false));
         let (send, results) = mpsc::sync_channel(threads);

@@ -62,26 +62,31 @@ pub struct NetLimits {
     pub stream_window_bytes: u32,
 }
 
+impl NetLimits {
+    /// What holds unless something else is asked for.
+    pub const DEFAULT: Self = Self {
+        frame_bytes_max: 1 << 20,
+        queue_frames_max: 4_096,
+        queue_bytes_max: 8 << 20,
+        events_max: 1_024,
+        events_bytes_max: 32 << 20,
+        links_max: 1_024,
+        handshakes_max: 256,
+        connections_of_peer_max: 4,
+        handshake_timeout: Duration::from_secs(10),
+        keep_alive: Duration::from_secs(5),
+        idle_timeout: Duration::from_secs(12),
+        progress_timeout: Duration::from_secs(10),
+        liveness_timeout: Duration::from_millis(1_500),
+        unwanted_idle: Duration::from_secs(60),
+        backoff_min: Duration::from_millis(50),
+        backoff_max: Duration::from_secs(5),
+        stream_window_bytes: 2 << 20,
+    };
+}
+
 impl Default for NetLimits {
     fn default() -> Self {
-        Self {
-            frame_bytes_max: 1 << 20,
-            queue_frames_max: 4_096,
-            queue_bytes_max: 8 << 20,
-            events_max: 1_024,
-            events_bytes_max: 32 << 20,
-            links_max: 1_024,
-            handshakes_max: 256,
-            connections_of_peer_max: 4,
-            handshake_timeout: Duration::from_secs(10),
-            keep_alive: Duration::from_secs(5),
-            idle_timeout: Duration::from_secs(12),
-            progress_timeout: Duration::from_secs(10),
-            liveness_timeout: Duration::from_millis(1_500),
-            unwanted_idle: Duration::from_secs(60),
-            backoff_min: Duration::from_millis(50),
-            backoff_max: Duration::from_secs(5),
-            stream_window_bytes: 2 << 20,
-        }
+        Self::DEFAULT
     }
 }

@@ -77,10 +77,7 @@ impl Disk {
     /// The flush has ended.
     pub(crate) fn end(&mut self) -> Vec<Ended> {
         let batches = std::mem::take(&mut self.under_way);
-        let mut group = Group::default();
-        for (_, batch) in &batches {
-            group.add(batch);
-        }
+        let group = group_of(batches.iter().map(|(_, batch)| &**batch));
         if self.broken || std::mem::take(&mut self.fail_next_flush) {
             // Handed to the system and not flushed: what of it is there after a power cut is open.
             self.broken = true;
@@ -110,10 +107,7 @@ impl Disk {
         self.queue.clear();
         let batches = std::mem::take(&mut self.under_way);
         if !batches.is_empty() && !self.full && !self.broken && rng.random_bool(0.5) {
-            let mut group = Group::default();
-            for (_, batch) in &batches {
-                group.add(batch);
-            }
+            let group = group_of(batches.iter().map(|(_, batch)| &**batch));
             drop(self.engine.commit(&group));
         }
         self.engine.power_cut(Survives::Whole);
@@ -148,9 +142,16 @@ impl Disk {
     /// Puts another image in the place of what is there. The start that finds it out makes it claim nothing, before all else.
     pub(crate) fn restore(&mut self, image: Arc<Memory>) {
         self.engine = image;
-        let (mut batch, mut group) = (Batch::default(), Group::default());
+        let mut batch = Batch::default();
         forget_complete(&mut batch);
-        group.add(&batch);
-        drop(self.engine.commit(&group));
+        drop(self.engine.commit(&group_of([&batch])));
     }
+}
+
+fn group_of<'a>(batches: impl IntoIterator<Item = &'a Batch>) -> Group {
+    let mut group = Group::default();
+    for batch in batches {
+        group.add(batch);
+    }
+    group
 }

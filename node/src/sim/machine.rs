@@ -16,6 +16,7 @@ use super::queue::Local;
 use crate::core::Node;
 use crate::driver::{Command, Desk, Leaving};
 use crate::mesh::{Ended, Mesh};
+use crate::net::NetLimits;
 
 /// One machine of a simulated mesh.
 #[derive(Debug)]
@@ -149,6 +150,11 @@ impl IndexMut<usize> for Machines {
 }
 
 impl Machine {
+    /// Whether an event has to wait until a frozen process goes on.
+    pub(crate) const fn is_frozen(&self) -> bool {
+        self.paused > 0
+    }
+
     pub(crate) const fn is_up(&self) -> bool {
         self.process.is_some()
     }
@@ -166,8 +172,15 @@ impl Process {
         self.node.poll_timeout().into_iter().chain(leaving).min()
     }
 
-    /// The first wait before dialling again, doubled for each failure up to five seconds.
+    /// The wait before dialling again, doubled for each failure.
     pub(crate) fn backoff(failures: u32) -> Duration {
-        Duration::from_millis(50 << failures.min(7)).min(Duration::from_secs(5))
+        let NetLimits {
+            backoff_min,
+            backoff_max,
+            ..
+        } = NetLimits::DEFAULT;
+        backoff_min
+            .saturating_mul(1 << failures.min(16))
+            .min(backoff_max)
     }
 }

@@ -9,6 +9,7 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
 use crate::core::Class;
+use crate::net::NetLimits;
 
 /// How far apart machines are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -168,10 +169,10 @@ pub(crate) struct Network {
     next_link: u64,
 }
 
-/// Silence before a connection counts as lost: that of [`NetLimits`](crate::net::NetLimits).
-pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(12);
+/// Silence before a connection counts as lost.
+pub(crate) const IDLE_TIMEOUT: Duration = NetLimits::DEFAULT.idle_timeout;
 /// Bytes that wait for one peer before further frames are lost.
-const QUEUE_BYTES_MAX: usize = 8 << 20;
+const QUEUE_BYTES_MAX: usize = NetLimits::DEFAULT.queue_bytes_max;
 
 pub(crate) fn pair(a: usize, b: usize) -> (usize, usize) {
     (a.min(b), a.max(b))

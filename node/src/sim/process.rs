@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::disk::Ended as DiskEnded;
-use super::machine::{Asked, Machine, Process};
+use super::machine::{Asked, Process};
 use super::network::{Carried, IDLE_TIMEOUT};
 use super::queue::{Event, Local, ms};
 use super::violation::Violation;
@@ -258,7 +258,7 @@ impl Inner {
 
     fn send(&mut self, machine: usize, to: NodeId, class: Class, frame: Vec<u8>) {
         let bytes = frame.len();
-        if bytes > NetLimits::default().frame_bytes_max as usize {
+        if bytes > NetLimits::DEFAULT.frame_bytes_max as usize {
             return self.violate(Violation::FrameTooLarge { machine, bytes });
         }
         let Some(to) = self.number(to) else { return };
@@ -348,23 +348,16 @@ impl Inner {
     }
 
     /// Takes in what applications asked of a node.
-    pub(crate) fn take_commands(&mut self, machine: usize) -> bool {
-        let mut any = false;
-        loop {
-            if self.machines[machine].paused > 0 {
-                return any;
-            }
-            let Some(process) = &mut self.machines[machine].process else {
-                return any;
-            };
+    pub(crate) fn take_commands(&mut self, machine: usize) {
+        while !self.machines[machine].is_frozen()
+            && let Some(process) = &mut self.machines[machine].process
+        {
             if process.mesh.running.stop.is_cancelled() {
-                self.stop(machine);
-                return true;
+                return self.stop(machine);
             }
             let Ok(command) = process.commands.try_recv() else {
-                return any;
+                return;
             };
-            any = true;
             self.command(machine, command);
         }
     }
@@ -470,11 +463,4 @@ fn is_unreadable(error: &crate::core::RejectFrame) -> bool {
         RejectFrame::Replication(meshwork_sync::RejectMessage::Decode(_))
             | RejectFrame::Membership(meshwork_membership::RejectMessage::Decode(_))
     )
-}
-
-impl Machine {
-    /// Whether an event has to wait until a frozen process goes on.
-    pub(crate) const fn is_frozen(&self) -> bool {
-        self.paused > 0
-    }
 }

@@ -116,7 +116,12 @@ impl PartialEq for Entry {
 
 impl Eq for Entry {}
 
-/// Milliseconds, for schedules that are easy to read.
+/// Seconds, for schedules that are easy to read.
+pub(crate) const fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// Milliseconds, likewise.
 pub(crate) const fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }

@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::time::Duration;
 
 use meshwork_membership::Time;
 
@@ -177,9 +176,4 @@ impl Inner {
             }
         }
     }
-}
-
-/// Waits that a schedule is made of.
-pub(crate) const fn secs(seconds: u64) -> Duration {
-    Duration::from_secs(seconds)
 }

@@ -239,9 +239,7 @@ impl World {
 
     /// Adds a line to the timeline.
     pub fn note(&self, what: impl std::fmt::Display) {
-        let mut inner = self.inner.borrow_mut();
-        let now = inner.now;
-        inner.trace.note(now, what);
+        self.inner.borrow_mut().note(what);
     }
 }
 

@@ -17,7 +17,7 @@ use crate::sim::custody::Claims;
 use crate::sim::machine::{Machine, Process, WallClock};
 use crate::sim::network::{Distance, Weather};
 use crate::sim::queue::Event;
-use crate::sim::simulation::secs;
+use crate::sim::queue::secs;
 use crate::sim::world::Inner;
 use crate::store::Memory;
 

@@ -98,23 +98,18 @@ impl Field {
                 ..sound.clone()
             };
             if let Some(violation) = bugged.run(None, Keep::Timeline).violation {
-                let anyway = sound.run(None, Keep::Timeline).violation.is_some();
-                self.note(seed, violation, anyway.then_some(()));
+                let fails_anyway = sound.run(None, Keep::Timeline).violation.is_some();
+                let mut found = self
+                    .found
+                    .lock()
+                    .unwrap_or_else(|poison| poison.into_inner());
+                if fails_anyway {
+                    found.fail_anyway.push(seed);
+                } else if found.caught.as_ref().is_none_or(|(first, _)| seed < *first) {
+                    found.caught = Some((seed, violation));
+                    self.end.fetch_min(seed, Ordering::SeqCst);
+                }
             }
-        }
-    }
-
-    /// A seed fails with the bug; `anyway` if it does without.
-    fn note(&self, seed: u64, violation: Violation, anyway: Option<()>) {
-        let mut found = self
-            .found
-            .lock()
-            .unwrap_or_else(|poison| poison.into_inner());
-        if anyway.is_some() {
-            found.fail_anyway.push(seed);
-        } else if found.caught.as_ref().is_none_or(|(first, _)| seed < *first) {
-            found.caught = Some((seed, violation));
-            self.end.fetch_min(seed, Ordering::SeqCst);
         }
     }
 }

@@ -15,8 +15,9 @@ use crate::Options;
 use crate::sim::judge::CONVERGE_MAX;
 use crate::sim::network::Distance;
 use crate::sim::queue::Event;
+use crate::sim::queue::secs;
 use crate::sim::reach::Reach;
-use crate::sim::simulation::{Simulation, secs};
+use crate::sim::simulation::Simulation;
 use crate::sim::trace::Line;
 use crate::sim::violation::Violation;
 use crate::sim::workload::{Mix, Oracle, Placement, Tally, Workload, settle};
@@ -192,11 +193,11 @@ impl Plan {
             if let Some(history) = history.as_ref().filter(|_| client == 0) {
                 session = session.with_history(Rc::clone(history));
             }
-            let reach = Reach::new(world, node);
+            let client = Reach::client(world, node);
             open.set(open.get() + 1);
             let open = Rc::clone(&open);
             world.spawn(async move {
-                session.run(&reach).await;
+                session.run(&client).await;
                 open.set(open.get() - 1);
             });
         }
@@ -232,11 +233,14 @@ impl Plan {
     /// What every node shows in the end.
     async fn reckon(&self, world: &World, oracle: &Oracle) -> Result<(), Violation> {
         let members = world.members();
-        let reaches: Vec<_> = members
+        let clients: Vec<_> = members
             .iter()
-            .map(|machine| (number_of(*machine), Reach::new(world, *machine)))
+            .map(|machine| (number_of(*machine), Reach::client(world, *machine)))
             .collect();
-        let nodes: Vec<_> = reaches.iter().map(|(node, reach)| (*node, reach)).collect();
+        let nodes: Vec<_> = clients
+            .iter()
+            .map(|(node, client)| (*node, client))
+            .collect();
         let options = Options {
             level: Level::One,
             timeout: secs(5),

@@ -10,19 +10,23 @@
 //! use std::rc::Rc;
 //! use std::time::{Duration, Instant};
 //!
-//! use meshwork::Options;
-//! use meshwork::sim::workload::{Client, Clock, MeshClient, Mix, Oracle, Placement, Workload, settle};
+//! use meshwork::{Mesh, Options};
+//! use meshwork::sim::workload::{Client, Host, MeshClient, Mix, Oracle, Placement, Workload, settle};
 //! use meshwork_sync::Level;
 //!
-//! struct RealTime(Instant);
+//! struct Here(Mesh, Instant);
 //!
-//! impl Clock for RealTime {
+//! impl Host for Here {
+//!     fn mesh(&self) -> Option<Mesh> {
+//!         Some(self.0.clone())
+//!     }
+//!
 //!     async fn sleep(&self, time: Duration) {
 //!         tokio::time::sleep(time).await;
 //!     }
 //!
 //!     fn now(&self) -> Duration {
-//!         self.0.elapsed()
+//!         self.1.elapsed()
 //!     }
 //! }
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
@@ -31,8 +35,7 @@
 //! # let any = "127.0.0.1:0".parse()?;
 //! # let mesh = meshwork::Mesh::builder(folder.path()).listen(any).start().await?;
 //!
-//! let client = MeshClient::new(RealTime(Instant::now()));
-//! client.set_mesh(Some(mesh.clone()));
+//! let client = MeshClient::new(Here(mesh.clone(), Instant::now()));
 //! let oracle = Rc::new(Oracle::new(Placement::Everywhere { nodes: 1 }));
 //! let workload = Workload::new(7, Mix::default(), Rc::clone(&oracle));
 //! let mut session = workload.session(0, 0);
@@ -73,7 +76,7 @@ pub use client::{Client, Failure};
 pub use json::ReadSeen;
 pub use mix::{Kinds, Mix};
 pub use oracle::{Oracle, Shows, Tally, WriteId};
-pub use over_mesh::{Clock, MeshClient};
+pub use over_mesh::{Host, MeshClient};
 pub use record::{Effect, Outcome, Request, Write};
 pub use seen::{Seen, Shown, Slot};
 pub use session::{Session, Workload};

@@ -1,6 +1,5 @@
 //! A client that holds the handle of a node in the same process.
 
-use std::cell::RefCell;
 use std::fmt::Display;
 use std::time::Duration;
 
@@ -10,8 +9,11 @@ use meshwork_sync::{Key, WriteError};
 use super::{Client, Failure};
 use crate::{Mesh, Options, RequestError};
 
-/// What time it is, and how to wait: virtual in a simulator, tokio's elsewhere.
-pub trait Clock {
+/// What a client's node runs on: in a simulator with its virtual time, elsewhere with tokio's.
+pub trait Host {
+    /// The node, unless it is down. A request that is under way goes on with the node that it was made to.
+    fn mesh(&self) -> Option<Mesh>;
+
     /// Waits.
     fn sleep(&self, time: Duration) -> impl Future<Output = ()>;
 
@@ -21,30 +23,23 @@ pub trait Clock {
 
 /// A client of a node in this process, which may be down for a while.
 #[derive(Debug)]
-pub struct MeshClient<K> {
-    mesh: RefCell<Option<Mesh>>,
-    clock: K,
+pub struct MeshClient<H> {
+    host: H,
 }
 
-impl<K: Clock> MeshClient<K> {
-    /// A client of a node that is down; see [`MeshClient::set_mesh`].
-    pub const fn new(clock: K) -> Self {
-        let mesh = RefCell::new(None);
-        Self { mesh, clock }
-    }
-
-    /// The node is up, or down when left out. A request that is under way goes on with the node that it was made to.
-    pub fn set_mesh(&self, mesh: Option<Mesh>) {
-        *self.mesh.borrow_mut() = mesh;
+impl<H: Host> MeshClient<H> {
+    /// A client of whatever node runs there.
+    pub const fn new(host: H) -> Self {
+        Self { host }
     }
 
     fn mesh(&self) -> Result<Mesh, Failure> {
-        let mesh = self.mesh.borrow().clone();
+        let mesh = self.host.mesh();
         mesh.ok_or_else(|| Failure::Refused("the node is down".into()))
     }
 }
 
-impl<K: Clock> Client for MeshClient<K> {
+impl<H: Host> Client for MeshClient<H> {
     async fn write(&self, key: &Key, op: Op, options: Options) -> Result<Option<Dot>, Failure> {
         let written = self.mesh()?.write(key, op, options).await;
         written
@@ -62,11 +57,11 @@ impl<K: Clock> Client for MeshClient<K> {
     }
 
     async fn sleep(&self, time: Duration) {
-        self.clock.sleep(time).await;
+        self.host.sleep(time).await;
     }
 
     fn now(&self) -> Duration {
-        self.clock.now()
+        self.host.now()
     }
 }
 
