@@ -56,20 +56,17 @@ impl Holdings {
             return false;
         }
         let new = Placement::new(&view, self.factor);
-        // A node that has just come in was not there to see who held its partitions: that is the view without it.
-        let old = if self.placement.knows(self.me) {
-            core::mem::replace(&mut self.placement, new)
-        } else {
-            let mut without_me = view.clone();
-            without_me.nodes.remove(&self.me);
-            self.placement = new;
-            Placement::new(&without_me, self.factor)
-        };
+        let old = core::mem::replace(&mut self.placement, new);
+        let mut without_me = view.clone();
+        without_me.nodes.remove(&self.me);
+        let without_me = Placement::new(&without_me, self.factor);
         self.view = view;
         for partition in Partition::all() {
             if self.placement.holds(self.me, partition) {
                 self.leaving.remove(&partition);
-                self.refill(partition, &old);
+                // A node that comes in has not seen who held its partitions, and may hear of the others one by one or all at
+                // once: they held them who would if it were not there.
+                self.refill(partition, [&old, &without_me]);
             } else {
                 // What was filling may hold writes that nobody else has, too.
                 let held = self.complete.remove(&partition);
@@ -82,7 +79,7 @@ impl Holdings {
         true
     }
 
-    fn refill(&mut self, partition: Partition, old: &Placement) {
+    fn refill(&mut self, partition: Partition, old: [&Placement; 2]) {
         if self.complete.contains(&partition) {
             return;
         }
@@ -92,10 +89,8 @@ impl Holdings {
             return;
         }
         let known = |node: &NodeId| *node != self.me && self.placement.knows(*node);
-        let holders = old
-            .replicas(partition)
-            .iter()
-            .chain(self.placement.replicas(partition));
+        let placements = old.into_iter().chain([&self.placement]);
+        let holders = placements.flat_map(|placement| placement.replicas(partition));
         let mut sources: BTreeSet<NodeId> = holders.copied().filter(known).collect();
         let before = self.filling.remove(&partition);
         let had_sources = before.is_some();
@@ -265,6 +260,21 @@ mod tests {
         assert_eq!(joiner.due_with(node(1)).len(), 4096);
         assert_eq!(joiner.compared(node(1), first), Settled::Complete);
         assert!(joiner.is_complete(first));
+    }
+
+    #[test]
+    fn a_joiner_that_was_alone_at_first_compares_with_those_it_takes_the_place_of() {
+        let mut joiner = Holdings::new(node(9), 3, BTreeSet::new());
+        joiner.set_view(view([9]));
+        joiner.set_view(view([1, 2, 3, 9]));
+        let placed = Partition::all().filter(|partition| joiner.is_replica(*partition));
+        for partition in placed.collect::<Vec<_>>() {
+            for source in [1, 2, 3] {
+                assert!(!joiner.is_complete(partition));
+                joiner.compared(node(source), partition);
+            }
+            assert!(joiner.is_complete(partition));
+        }
     }
 
     #[test]

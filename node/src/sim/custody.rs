@@ -87,12 +87,31 @@ impl Inner {
         });
         let missing = missing.collect::<Vec<_>>();
         if let Some((key, dot, level)) = missing.into_iter().next() {
+            self.note_custody(&key, dot);
             self.violate(Violation::CountsTooEarly {
                 machine,
                 key,
                 dot,
                 level,
             });
+        }
+    }
+
+    /// Who has a write and who sees whom as its replicas: what a reader of a violation asks first.
+    fn note_custody(&mut self, key: &Key, dot: Dot) {
+        let position = key.position();
+        for machine in 0..self.machines.len() {
+            let found = stored_object(&*self.store(machine), &position);
+            let has = found.is_ok_and(|found| {
+                found.is_some_and(|(_, object)| object.version().contains(dot))
+            });
+            let counts = self.machines[machine].claims.partitions.contains(&position.partition());
+            let replicas = self.replicas(machine, key);
+            self.note(format_args!(
+                "n{machine} {} {dot} of {key}{}; replicas to it are {replicas:?}",
+                if has { "holds" } else { "lacks" },
+                if counts { " and counts" } else { "" },
+            ));
         }
     }
 
