@@ -371,7 +371,7 @@ impl Membership {
     }
 
     /// What we hold a member for; with its metadata only where that is needed.
-    fn brief_claim(&self, record: &Record) -> Claim {
+    pub(crate) fn brief_claim(&self, record: &Record) -> Claim {
         Claim {
             id: record.member.id,
             incarnation: record.member.incarnation,

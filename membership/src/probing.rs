@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 
 use rand::RngExt;
 
-use crate::message::Purpose;
+use crate::message::{Message, Purpose};
 use crate::planted::{Bug, planted};
 use crate::questions::{Awaited, Question};
 use crate::{Coordinate, Membership, NodeId, State, Time};
@@ -221,6 +221,14 @@ impl Membership {
         self.dead_cursor = target;
         let until = now + self.timing.base_period();
         self.ping(now, target, Question::Ping, until);
+        // It may have said goodbye to others meanwhile.
+        if let Some(other) = self.pick(1, target).into_iter().next()
+            && let Some(record) = self.table.get(target)
+        {
+            let claims = vec![self.brief_claim(record)];
+            let purpose = Purpose::ExchangePart;
+            self.send(other, &Message { purpose, claims });
+        }
     }
 
     pub(crate) fn answer_ping(&mut self, from: NodeId, sequence: u64) {

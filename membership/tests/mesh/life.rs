@@ -236,3 +236,20 @@ fn a_member_that_missed_a_goodbye_learns_of_it_from_others() {
     sim.run_until(secs(20), |sim| sim.all_hold(1, &[Some(State::Left)]))
         .unwrap();
 }
+
+#[test]
+fn who_held_a_member_for_dead_when_it_left_elsewhere_learns_that_it_has_left() {
+    let mut sim = Sim::settled(3, 6, Config::lan());
+    // Half of them holds the other for dead while one there leaves.
+    for n in 0..6 {
+        sim.side.insert(id(n), u8::from(n % 2 == 0));
+    }
+    sim.run_until(secs(120), |sim| sim.state(0, 1) == Some(State::Down))
+        .unwrap();
+    sim.act(1, |core, now| core.leave(now));
+    sim.run_for(secs(2));
+    sim.crash(1);
+    sim.side.clear();
+    sim.run_until(secs(60), |sim| sim.all_hold(1, &[Some(State::Left)]))
+        .expect("told by those who know");
+}

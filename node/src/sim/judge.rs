@@ -134,9 +134,14 @@ impl Inner {
             return Some(format!("fills {filling} partitions and leaves {leaving}"));
         }
         if status.outbox_deltas > 0 {
+            let behind = status.members.iter().filter(|member| member.lag_deltas > 0);
+            let behind: Vec<String> = behind
+                .map(|member| format!("{} ({}, {})", member.name, member.state, member.lag_deltas))
+                .collect();
             return Some(format!(
-                "has {} deltas that nobody acknowledged",
-                status.outbox_deltas
+                "has {} deltas that wait for {}",
+                status.outbox_deltas,
+                behind.join(", ")
             ));
         }
         if !process.writes.is_empty() {
