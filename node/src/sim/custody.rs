@@ -6,7 +6,8 @@ use meshwork_crdt::{Dot, Object};
 use meshwork_dht::{Partition, Position};
 use meshwork_membership::Time;
 use meshwork_sync::{
-    Batch, Key, Level, Written, dropped_in, stored_complete, stored_object, stored_outbox,
+    Batch, Key, Level, Written, dropped_in, says_complete, stored_complete, stored_object,
+    stored_outbox,
 };
 
 use super::violation::Violation;
@@ -38,7 +39,27 @@ impl Claims {
     }
 }
 
+/// What a node has decided and its disk has not taken yet: a full disk takes it long after.
+#[derive(Debug, Default)]
+pub(crate) struct Decided {
+    /// Since when there is something new about what counts.
+    claims: Option<Time>,
+    /// What it lets go of.
+    drops: BTreeSet<Position>,
+}
+
 impl Inner {
+    /// A node hands over a batch: what it decides is judged by what holds now, however late the disk takes it.
+    pub(crate) fn judge_decisions(&mut self, machine: usize, batch: &Batch) {
+        self.judge_drops(machine, batch);
+        if says_complete(batch) {
+            self.machines[machine]
+                .decided
+                .claims
+                .get_or_insert(self.now);
+        }
+    }
+
     /// A write was acknowledged.
     pub(crate) fn promise(&mut self, machine: usize, key: &Key, level: Level, written: &Written) {
         if level >= Level::Quorum && self.agrees_on_replicas(machine, key) {
@@ -62,7 +83,7 @@ impl Inner {
         };
         let claims = Claims {
             partitions: complete,
-            since: self.now,
+            since: self.machines[machine].decided.claims.unwrap_or(self.now),
         };
         let before = std::mem::replace(&mut self.machines[machine].claims, claims);
         let claims = &self.machines[machine].claims;
@@ -102,10 +123,12 @@ impl Inner {
         let position = key.position();
         for machine in 0..self.machines.len() {
             let found = stored_object(&*self.store(machine), &position);
-            let has = found.is_ok_and(|found| {
-                found.is_some_and(|(_, object)| object.version().contains(dot))
-            });
-            let counts = self.machines[machine].claims.partitions.contains(&position.partition());
+            let has = found
+                .is_ok_and(|found| found.is_some_and(|(_, object)| object.version().contains(dot)));
+            let counts = self.machines[machine]
+                .claims
+                .partitions
+                .contains(&position.partition());
             let replicas = self.replicas(machine, key);
             self.note(format_args!(
                 "n{machine} {} {dot} of {key}{}; replicas to it are {replicas:?}",
@@ -115,13 +138,16 @@ impl Inner {
         }
     }
 
-    /// A node hands over a batch: what it lets go of, the replicas have, or it waits for them in an outbox.
-    pub(crate) fn judge_drops(&mut self, machine: usize, batch: &Batch) {
+    /// What a node lets go of, the replicas have, or it waits for them in an outbox.
+    fn judge_drops(&mut self, machine: usize, batch: &Batch) {
         // A disk that forgot something may have had it, or its outbox.
         if self.disk_lost > Time::ZERO {
             return;
         }
         for position in dropped_in(batch) {
+            if !self.machines[machine].decided.drops.insert(position) {
+                continue;
+            }
             let Ok(Some((key, mine))) = stored_object(&*self.store(machine), &position) else {
                 continue;
             };

@@ -9,7 +9,7 @@ use meshwork_membership::{NodeId, Time};
 use meshwork_sync::{Key, Level, Origin, RequestId};
 use tokio::sync::{mpsc, watch};
 
-use super::custody::Claims;
+use super::custody::{Claims, Decided};
 use super::disk::Disk;
 use super::network::Distance;
 use super::queue::Local;
@@ -39,6 +39,8 @@ pub(crate) struct Machine {
     pub(crate) damaged: bool,
     /// What its disk says that counts for quorums.
     pub(crate) claims: Claims,
+    /// What its node has decided since, and its disk has not taken.
+    pub(crate) decided: Decided,
     /// To be killed in the middle of its next flush, for so long.
     pub(crate) crash: Option<Duration>,
     /// How often it was stopped and not yet gone on; what happens meanwhile waits.

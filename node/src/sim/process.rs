@@ -10,6 +10,7 @@ use rand::Rng;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::custody::Decided;
 use super::disk::Ended as DiskEnded;
 use super::machine::{Asked, Process};
 use super::network::{Carried, IDLE_TIMEOUT};
@@ -138,6 +139,7 @@ impl Inner {
     fn end_process(&mut self, machine: usize, why: Ended) {
         let target = &mut self.machines[machine];
         target.disk.crash(&mut self.disk_rng);
+        target.decided = Decided::default();
         target.inbox.clear();
         target.paused = 0;
         if let Some(process) = target.process.take() {
@@ -288,7 +290,7 @@ impl Inner {
     }
 
     fn submit(&mut self, machine: usize, id: u64, batch: Arc<Batch>) {
-        self.judge_drops(machine, &batch);
+        self.judge_decisions(machine, &batch);
         let target = &mut self.machines[machine];
         let run = target.run;
         if let Some(takes) = target.disk.submit(&mut self.disk_rng, id, batch) {
@@ -300,7 +302,11 @@ impl Inner {
     pub(crate) fn disk_done(&mut self, machine: usize) {
         let now = self.now;
         let claims = self.machines[machine].disk.is_writing(says_complete);
-        for ended in self.machines[machine].disk.end() {
+        let ended = self.machines[machine].disk.end();
+        let stored = ended
+            .iter()
+            .all(|ended| matches!(ended, DiskEnded::Stored(_)));
+        for ended in ended {
             self.on(machine, |process| match ended {
                 DiskEnded::Stored(id) => process.node.handle_stored(id),
                 DiskEnded::Failed(id, failure) => {
@@ -315,6 +321,8 @@ impl Inner {
         let run = target.run;
         if let Some(takes) = target.disk.begin(&mut self.disk_rng) {
             self.later_on(machine, run, takes, Local::DiskDone);
+        } else if stored {
+            target.decided = Decided::default();
         }
     }
 

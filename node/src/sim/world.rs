@@ -13,7 +13,7 @@ use meshwork_sync::{Origin, Store};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::custody::{Claims, Promised};
+use super::custody::{Claims, Decided, Promised};
 use super::disk::Disk;
 use super::machine::{Machine, Machines, WallClock};
 use super::network::{Distance, Network};
@@ -268,6 +268,7 @@ impl Inner {
             retired: false,
             damaged: false,
             claims: Claims::none(self.now),
+            decided: Decided::default(),
             crash: None,
             paused: 0,
             inbox: std::collections::VecDeque::new(),
