@@ -39,6 +39,8 @@ pub enum Event {
     Left(NodeId),
     /// A member was dead for so long that it is forgotten: it loses its place.
     Expired(NodeId),
+    /// This node has the list of its mesh: see [`Membership::seek_list`](crate::Membership::seek_list).
+    Listed,
     /// Somebody called this node dead; it refuted by raising its incarnation.
     Refuted {
         /// Its incarnation now.

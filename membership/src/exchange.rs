@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use crate::message::{Claim, INCARNATION_MAX, Message, Purpose};
 use crate::table::Step;
-use crate::{Member, Membership, NodeId, Remembered, State, Time};
+use crate::{Event, Member, Membership, NodeId, Remembered, State, Time};
 
 /// Seeds that did not answer yet.
 #[derive(Debug, Default)]
@@ -14,19 +14,45 @@ pub(crate) struct Joining {
     seeds: BTreeSet<NodeId>,
     at: Option<Time>,
     wait: Duration,
+    list: List,
+}
+
+/// Whether this node knows its mesh.
+#[derive(Debug, Default)]
+enum List {
+    #[default]
+    Known,
+    /// Not yet; it makes do with what it has at that time, which is set when the first member speaks to it.
+    Sought(Option<Time>),
 }
 
 impl Joining {
     pub(crate) fn next(&self) -> Option<Time> {
+        self.again_at().into_iter().chain(self.given_up_at()).min()
+    }
+
+    /// When seeds that did not answer are asked again.
+    fn again_at(&self) -> Option<Time> {
         self.at.filter(|_| !self.seeds.is_empty())
+    }
+
+    /// When the list of the mesh is sought no more.
+    const fn given_up_at(&self) -> Option<Time> {
+        match self.list {
+            List::Sought(until) => until,
+            List::Known => None,
+        }
     }
 
     pub(crate) fn give_up(&mut self) {
         self.seeds.clear();
     }
 
-    pub(crate) fn answered(&mut self, seed: NodeId) {
-        self.seeds.remove(&seed);
+    /// A seed wants to compare, which tells who has a list all that it lacks.
+    pub(crate) fn compares(&mut self, seed: NodeId) {
+        if matches!(self.list, List::Known) {
+            self.seeds.remove(&seed);
+        }
     }
 }
 
@@ -45,6 +71,34 @@ impl Membership {
         self.ask_exchange(now, seed);
         // Others join at the same time, when a whole mesh is started.
         self.unsettle(now, self.config.gossip_period);
+    }
+
+    /// This node is new in its mesh, or what it kept of it is gone or old. What it hears of first may be a small part of the
+    /// mesh, so [`Membership::has_list`] is false until one who has the whole list has sent it, or until
+    /// a minute has passed since it first heard of anybody. Call it once, after [`Membership::new`].
+    pub fn seek_list(&mut self) {
+        self.joining.list = List::Sought(None);
+    }
+
+    /// Whether the members are those of the mesh, as far as anybody knows, and not the few that were heard of first. It becomes true
+    /// with [`Event::Listed`].
+    #[must_use]
+    pub const fn has_list(&self) -> bool {
+        matches!(self.joining.list, List::Known)
+    }
+
+    fn take_list(&mut self) {
+        if !self.has_list() {
+            self.joining.list = List::Known;
+            self.emit(Event::Listed);
+        }
+    }
+
+    /// All of somebody's list is here.
+    pub(crate) fn handle_list(&mut self, from: NodeId) {
+        if self.joining.seeds.remove(&from) {
+            self.take_list();
+        }
     }
 
     /// Takes in what was kept on disk, and compares lists with three of them, chosen at random. Call it once, after
@@ -99,7 +153,10 @@ impl Membership {
 
     /// One seed after another, with growing pauses.
     pub(crate) fn retry_joins(&mut self, now: Time) {
-        if self.joining.next().is_none_or(|at| at > now) {
+        if self.joining.given_up_at().is_some_and(|at| at <= now) {
+            self.take_list();
+        }
+        if self.joining.again_at().is_none_or(|at| at > now) {
             return;
         }
         let slowest = self.config.dead_probe_period.max(self.timing.base_period());
@@ -112,6 +169,14 @@ impl Membership {
 
     /// Whoever speaks to us and is not in our list is asked for its own; whoever is held for dead is told so.
     pub(crate) fn greet(&mut self, now: Time, from: NodeId) {
+        if let List::Sought(until) = &mut self.joining.list {
+            until.get_or_insert(now + LIST_PATIENCE);
+            // Asked until one answers, as seeds are.
+            let known = self.joining.seeds.contains(&from);
+            if !known && self.joining.seeds.len() < SOUGHT_FROM {
+                self.join(now, from);
+            }
+        }
         let Some(record) = self.table.get_mut(from) else {
             let pause = self.timing.base_period();
             if self.greeted.is_none_or(|at| at + pause <= now) {
@@ -155,13 +220,23 @@ impl Membership {
             let others = self.table.records().filter(|r| worth(r.member.state));
             claims.extend(others.map(|record| self.full_claim(record)));
         }
-        self.send_claims(to, Purpose::ExchangeAnswer, claims);
+        // Who has no list of the mesh tells what it knows, and does not let the other take that for one.
+        let last = if self.has_list() {
+            Purpose::ExchangeAnswer
+        } else {
+            Purpose::ExchangePart
+        };
+        self.send_claims(to, last, claims);
     }
 
     /// Says who this node is, and asks for what it does not know.
     fn ask_exchange(&mut self, now: Time, to: NodeId) {
         self.note_exchange(now, to, Step::Sums);
-        let known = u32::try_from(self.table.live().len()).unwrap_or(u32::MAX);
+        // Who seeks the list asks for all of it: the members that are down are in no comparison.
+        let known = match self.has_list() {
+            true => u32::try_from(self.table.live().len()).unwrap_or(u32::MAX),
+            false => 0,
+        };
         let sum = self.table.digest(&self.me);
         let purpose = Purpose::ExchangeAsk { sum, known };
         let claims: Vec<Claim> = vec![self.full_claim_about_me()];
@@ -171,4 +246,10 @@ impl Membership {
 
 const SEEDS_MAX: usize = 64;
 
+/// In meshes whose members all lost their lists nobody has one to send.
+const LIST_PATIENCE: Duration = Duration::from_secs(60);
+
 const RESTORED_ASKED: usize = 3;
+
+/// More are not asked for the whole list at once.
+const SOUGHT_FROM: usize = 3;

@@ -237,7 +237,7 @@ impl Membership {
             Purpose::Have { buckets, hashes } => self.handle_have(now, from, buckets, &hashes),
             Purpose::Want { hashes } => self.handle_want(now, from, &hashes),
             Purpose::ExchangeAsk { sum, known } => self.answer_exchange(now, from, sum, known),
-            Purpose::ExchangeAnswer => self.joining.answered(from),
+            Purpose::ExchangeAnswer => self.handle_list(from),
             Purpose::ExchangePart | Purpose::Gossip => {}
         }
     }

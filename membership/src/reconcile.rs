@@ -92,7 +92,7 @@ impl Membership {
     }
 
     pub(crate) fn handle_sums(&mut self, now: Time, from: NodeId, sums: &[u32; Purpose::BUCKETS]) {
-        self.joining.answered(from);
+        self.joining.compares(from);
         if self.table.get(from).is_none() {
             return;
         }

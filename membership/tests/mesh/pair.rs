@@ -102,6 +102,49 @@ fn knowing_two() -> Node {
 }
 
 #[test]
+fn who_seeks_the_list_has_it_from_one_who_has_it_and_not_from_those_who_speak_first() {
+    let answer = |purpose, claims| Message { purpose, claims };
+    let mut node = Node::new(0);
+    node.core.seek_list();
+    // One that is alone as well speaks up, and tells the little that it knows.
+    node.take(START, 1, &gossip(vec![claim(1, 0, State::Alive)]))
+        .unwrap();
+    let asks = |message: &Message| match message.purpose {
+        Purpose::ExchangeAsk { known, .. } => Some(known),
+        _ => None,
+    };
+    let asked: Vec<_> = node.sent.iter().filter_map(|(_, m)| asks(m)).collect();
+    assert_eq!(asked[..1], [0], "all of it is asked for: {asked:?}");
+    let part = vec![claim(1, 0, State::Alive), claim(2, 0, State::Alive)];
+    node.take(START, 1, &answer(Purpose::ExchangePart, part))
+        .unwrap();
+    assert!(!node.core.has_list());
+    node.core.join(START, id(2));
+    node.drain();
+    let whole = vec![claim(2, 0, State::Alive), claim(3, 0, State::Alive)];
+    node.take(START, 2, &answer(Purpose::ExchangeAnswer, whole))
+        .unwrap();
+    assert!(node.core.has_list() && node.events.contains(&Event::Listed));
+}
+
+#[test]
+fn who_has_no_list_passes_none_on_and_makes_do_after_a_minute() {
+    let mut node = Node::new(0);
+    node.core.seek_list();
+    let ask = Message {
+        purpose: Purpose::ExchangeAsk { sum: 0, known: 0 },
+        claims: vec![claim(1, 0, State::Alive)],
+    };
+    node.take(START, 1, &ask).unwrap();
+    let sends = |node: &Node, purpose| node.sent.iter().any(|(_, m)| m.purpose == purpose);
+    assert!(sends(&node, Purpose::ExchangePart) && !sends(&node, Purpose::ExchangeAnswer));
+    node.run_until(START + Duration::from_secs(59));
+    assert!(!node.core.has_list());
+    node.run_until(START + Duration::from_secs(61));
+    assert!(node.core.has_list() && node.events.contains(&Event::Listed));
+}
+
+#[test]
 fn an_ack_that_is_late_foreign_or_repeated_is_rejected_and_changes_nothing() {
     let mut node = knowing_two();
     let (at, target, sequence) = node.run_until(START + Duration::from_secs(1))[0];

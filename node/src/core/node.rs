@@ -207,6 +207,11 @@ impl Node {
             .chain(others.iter().map(|r| &r.id))
             .copied()
             .collect();
+        // A copy or a backup remembers the mesh as it was.
+        let is_stranger = others.is_empty() || setup.origin == Origin::Restored;
+        if is_stranger && setup.origin != Origin::Founder {
+            members.seek_list();
+        }
         members.restore(now, others);
         let replication = Replication::open(&identity, replication, setup.merges, store, now)?;
         let mut node = Self {
@@ -440,9 +445,12 @@ impl Node {
     /// Brings placement and connections in line with the members.
     fn follow_members(&mut self, now: Time) {
         let me = core::iter::once(self.membership.me());
+        // Who takes a few for all finds nobody who has more, and would count as complete.
+        let all = self.membership.members();
+        let placed = all.filter(|_| self.membership.has_list());
         let view = View {
             nodes: me
-                .chain(self.membership.members())
+                .chain(placed)
                 .filter(|m| m.state != State::Left && m.meta.roles & roles::STORAGE != 0)
                 .map(|m| (m.id, Seat::new(m.meta.zone.clone(), m.meta.weight)))
                 .collect(),

@@ -337,6 +337,7 @@ impl Inner {
             MemberEvent::Recovered(id) => format!("n{machine}: {} is back", about(id)),
             MemberEvent::Down(id) => format!("n{machine}: {} is down", about(id)),
             MemberEvent::Left(id) => format!("n{machine}: {} has left", about(id)),
+            MemberEvent::Listed => format!("n{machine} has the list of its mesh"),
             MemberEvent::Expired(id) => format!("n{machine}: {} is forgotten", about(id)),
             MemberEvent::Changed(id) => format!("n{machine}: {} tells something new", about(id)),
             MemberEvent::Refuted { incarnation } => {
