@@ -8,7 +8,7 @@ use meshwork_membership::{NodeId, Time};
 use crate::engine::{Output, Replication, Timer};
 use crate::message::Item;
 use crate::reads::{PendingRead, Purpose};
-use crate::request::{Level, RequestId, StoreFailure, Write, WriteError, Written};
+use crate::request::{RequestId, StoreFailure, Write, WriteError, Written};
 use crate::{Key, ReadStore};
 
 /// A write that waits for replicas.
@@ -42,11 +42,7 @@ impl Replication {
     pub fn write(&mut self, now: Time, wall_ms: u64, id: RequestId, write: Write) {
         self.now = now;
         if let Err(error) = self.admit(&write) {
-            self.outputs.push_back(Output::Written {
-                id,
-                result: Err(error),
-            });
-            return;
+            return self.refuse_write(id, error);
         }
         let position = write.key.position();
         let is_replica = self.holdings.is_replica(position.partition());
@@ -146,20 +142,22 @@ impl Replication {
                 }
             }
         }
-        self.write_here(wall_ms, id, write);
+        // Much may have happened since it was admitted.
+        match self.admit(write) {
+            Ok(()) => self.write_here(wall_ms, id, write),
+            Err(error) => self.refuse_write(id, error),
+        }
+    }
+
+    fn refuse_write(&mut self, id: RequestId, error: WriteError) {
+        let result = Err(error);
+        self.outputs.push_back(Output::Written { id, result });
     }
 
     fn write_here(&mut self, wall_ms: u64, id: RequestId, write: &Write) {
-        let applied = match self.journal.failure() {
-            Some(failure) => Err(failure.clone().into()),
-            None => self.apply(wall_ms, &write.key, &write.op),
-        };
-        match applied {
+        match self.apply(wall_ms, &write.key, &write.op) {
             Ok((dot, seq)) => self.await_replicas(id, write, dot, seq),
-            Err(error) => self.outputs.push_back(Output::Written {
-                id,
-                result: Err(error),
-            }),
+            Err(error) => self.refuse_write(id, error),
         }
     }
 
@@ -248,13 +246,6 @@ impl Replication {
                         deadline,
                     },
                 );
-            }
-            None if needed > here && write.level != Level::Local => {
-                let result = Err(WriteError::Unavailable {
-                    reachable: here,
-                    needed,
-                });
-                self.journal.hold(Output::Written { id, result });
             }
             Some(_) | None => {
                 let result = Ok(Written {

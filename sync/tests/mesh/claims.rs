@@ -293,6 +293,31 @@ fn a_newcomer_that_knows_nobody_is_no_quorum() {
 }
 
 #[test]
+fn a_write_whose_last_replica_leaves_while_it_fetches_is_refused_and_changes_nothing() {
+    let mut sim = Sim::new(1, 2, Config::default());
+    for n in 0..2 {
+        sim.nodes[n].view = view([0]);
+        sim.start(n);
+    }
+    sim.connect(0, 1);
+    sim.run_for(secs(2));
+    write(&mut sim, 1, "a/a", Op::Put(b"x".to_vec()), Level::One);
+    sim.set_view(1, view([]));
+    sim.disconnect(0, 1);
+    sim.run_for(secs(5));
+    let refused = Err(WriteError::Unavailable {
+        reachable: 0,
+        needed: 1,
+    });
+    let refused = Output::Written {
+        id: 1,
+        result: refused,
+    };
+    assert!(sim.answers.contains(&(1, refused)));
+    assert!(local(&mut sim, 1, &key("a/a")).version().is_empty());
+}
+
+#[test]
 fn a_value_of_a_kind_that_nobody_here_knows_is_kept_and_passed_on() {
     let mut sim = mesh(3);
     // Node 0 will have a later release: what it writes is a flag with a tag that no kind has yet.
