@@ -56,6 +56,7 @@ pub struct Replication {
     pub(crate) now: Time,
     last_id: u64,
     deliver: bool,
+    pub(crate) takes_writes: bool,
 }
 
 /// What the driver must do next.
@@ -274,6 +275,7 @@ impl Replication {
             now,
             last_id: 0,
             deliver: false,
+            takes_writes: true,
             limits,
             config,
             store,

@@ -53,7 +53,15 @@ impl Replication {
         }
     }
 
+    /// Refuses writes from here on with [`WriteError::Leaving`]: for a node that hands over what it has.
+    pub const fn take_no_more_writes(&mut self) {
+        self.takes_writes = false;
+    }
+
     fn admit(&self, write: &Write) -> Result<(), WriteError> {
+        if !self.takes_writes {
+            return Err(WriteError::Leaving);
+        }
         if let Some(failure) = self.journal.failure() {
             return Err(failure.clone().into());
         }

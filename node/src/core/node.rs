@@ -30,7 +30,6 @@ pub struct Node {
     outputs: VecDeque<Output>,
     view_changed: bool,
     /// Whether it has given up its place.
-    retired: bool,
     pub(super) frames_refused: u64,
 }
 
@@ -223,7 +222,6 @@ impl Node {
             wanted: BTreeMap::new(),
             outputs: VecDeque::new(),
             view_changed: true,
-            retired: false,
             frames_refused: 0,
         };
         for (peer, addresses) in setup.seeds {
@@ -326,10 +324,6 @@ impl Node {
     ///
     /// After [`Node::retire`] nothing is taken any more: handing over would never end, and what came in after it would be left here.
     pub fn write(&mut self, now: Time, wall_ms: u64, id: RequestId, write: Write) {
-        if self.retired {
-            let result = Err(WriteError::Leaving);
-            return self.outputs.push_back(Output::Written { id, result });
-        }
         self.replication.write(now, wall_ms, id, write);
     }
 
@@ -372,7 +366,7 @@ impl Node {
 
     /// Gives up this node's place: its partitions fall to others, and [`Node::is_handed_over`] says when they have them.
     pub fn retire(&mut self, now: Time) {
-        self.retired = true;
+        self.replication.take_no_more_writes();
         let mut meta = self.meta().clone();
         meta.roles &= !roles::STORAGE;
         // Clearing a bit breaks no limit.

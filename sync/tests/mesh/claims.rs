@@ -293,6 +293,26 @@ fn a_newcomer_that_knows_nobody_is_no_quorum() {
 }
 
 #[test]
+fn a_node_that_begins_to_leave_refuses_also_the_write_that_it_fetches_for() {
+    let mut sim = Sim::new(1, 2, Config::default());
+    for n in 0..2 {
+        sim.nodes[n].view = view([0]);
+        sim.start(n);
+    }
+    sim.connect(0, 1);
+    sim.run_for(secs(2));
+    write(&mut sim, 1, "a/a", Op::Put(b"x".to_vec()), Level::One);
+    sim.on(1, |core| core.take_no_more_writes());
+    sim.run_for(secs(5));
+    let refused = Output::Written {
+        id: 1,
+        result: Err(WriteError::Leaving),
+    };
+    assert!(sim.answers.contains(&(1, refused)));
+    assert!(local(&mut sim, 0, &key("a/a")).version().is_empty());
+}
+
+#[test]
 fn a_write_whose_last_replica_leaves_while_it_fetches_is_refused_and_changes_nothing() {
     let mut sim = Sim::new(1, 2, Config::default());
     for n in 0..2 {
