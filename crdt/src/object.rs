@@ -81,9 +81,10 @@ impl Object {
         let Some(wanted) = op.kind() else {
             return Ok(Self(Edit::over(DotMap::default(), store).at(stamp)));
         };
+        let seen = stamp.with_seen(self.version());
         let edit = match (store.get(&wanted), self.kinds().next()) {
-            (Some(value), _) => value.edit(stamp, op, merges)?,
-            (None, None) => Value::new(wanted).edit(stamp, op, merges)?,
+            (Some(value), _) => value.edit(&seen, op, merges)?,
+            (None, None) => Value::new(wanted).edit(&seen, op, merges)?,
             (None, Some(found)) => return Err(ApplyOp::WrongKind { found, wanted }),
         };
         Ok(Self(edit.map(|value| DotMap::of(wanted, value)).at(stamp)))

@@ -20,6 +20,21 @@ pub struct Stamp {
     pub hlc: Hlc,
 }
 
+impl Stamp {
+    /// The same write by one who has seen all that its replica wrote after `claim_after`, rather than nothing being there: so that what it
+    /// wrote without gaps before is known as well.
+    pub(crate) fn with_seen(&self, version: &CausalContext) -> Self {
+        let Dot { replica, counter } = self.dot;
+        let after = self.claim_after.unwrap_or(counter.saturating_sub(1));
+        let run = version.run_of(Dot::new(replica, after));
+        let claim_after = Some(run.map_or(after, |run| run.start().saturating_sub(1)));
+        Self {
+            claim_after,
+            ..*self
+        }
+    }
+}
+
 /// One operation on an object, or on a field of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Op {

@@ -272,6 +272,37 @@ fn sums_stay_at_the_ends_of_their_range() {
     );
 }
 
+#[test]
+fn a_sum_cannot_reach_back_to_before_the_first_dot() {
+    let encoded = |op: Op| {
+        let mut object = Object::new();
+        write(&mut object, &stamp(A, 3), &op);
+        object.encode()
+    };
+    // What follows the dot: a span and a sum; or how many bytes follow and those of the span are, the span, and the sum.
+    let counter = encoded(Op::Add(5));
+    let before = counter.strip_suffix(&[3, 0, 10]).unwrap();
+    let g_counter = encoded(Op::Increase(5));
+    let sum = 5_u64.to_be_bytes();
+    let start = g_counter.strip_suffix(&sum).unwrap();
+    let start = start.strip_suffix(&[3, 9, 0]).unwrap();
+    for (span, taken) in [(2, true), (3, false), (100, false)] {
+        let hostile = [before, &[3, span, 10]].concat();
+        let read = Object::decode(&hostile, &Limits::DEFAULT);
+        assert_eq!(read.is_ok(), taken, "{span}");
+        let hostile = [start, &[3, 10, 1, span], &sum].concat();
+        let read = Object::decode(&hostile, &Limits::DEFAULT);
+        assert_eq!(read.is_ok(), taken, "{span}");
+    }
+    // No digits where there are none, and the shortest form else.
+    for span in [&[1, 0][..], &[2, 0, 1], &[9; 10], &[200]] {
+        let length = u8::try_from(span.len() + sum.len()).unwrap();
+        let hostile = [start, &[3, length], span, &sum].concat();
+        let read = Object::decode(&hostile, &Limits::DEFAULT);
+        assert_eq!(read, Err(DecodeObject::BadValue), "{span:?}");
+    }
+}
+
 /// The first and the third of three writes that replace each other, without the second.
 #[test]
 fn a_gap_in_a_chain_of_writes_shows_in_the_version() {

@@ -27,7 +27,7 @@ fn counters() {
                 let mut counter = Causal::<PnCounter>::default();
                 let took = time_each(WRITES, |n| {
                     let stamp = stamp(n);
-                    let delta = counter.store().add(stamp.dot, 1).at(&stamp);
+                    let delta = counter.store().add(&stamp, 1).at(&stamp);
                     counter.join(&delta);
                 });
                 assert_eq!(counter.store().value(), i128::from(WRITES));

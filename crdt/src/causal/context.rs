@@ -83,6 +83,11 @@ impl CausalContext {
             .is_some_and(|runs| runs.contains(dot.counter))
     }
 
+    /// The whole run of seen dots that `dot` is in.
+    pub(crate) fn run_of(&self, dot: Dot) -> Option<RangeInclusive<u64>> {
+        self.0.get(&dot.replica)?.run_of(dot.counter)
+    }
+
     /// Whether any counter of the run was seen.
     #[must_use]
     pub fn overlaps(&self, replica: ReplicaId, run: &RangeInclusive<u64>) -> bool {

@@ -27,7 +27,7 @@ impl<V> DotFun<V> {
     }
 
     /// The live dots and their values, by dot.
-    pub fn iter(&self) -> impl Iterator<Item = (Dot, &V)> + '_ {
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (Dot, &V)> + '_ {
         self.0.iter().map(|(dot, value)| (*dot, value))
     }
 
@@ -47,13 +47,22 @@ impl<V> DotFun<V> {
         range.map(|(dot, value)| (*dot, value))
     }
 
+    /// The live dots of one replica and their values, by counter; found without looking at others.
+    pub(crate) fn replica(
+        &self,
+        replica: ReplicaId,
+    ) -> impl DoubleEndedIterator<Item = (Dot, &V)> + '_ {
+        let range = Dot::new(replica, 0)..=Dot::new(replica, u64::MAX);
+        self.0.range(range).map(|(dot, value)| (*dot, value))
+    }
+
     /// The part with the live dots of one replica; found without looking at others.
     #[must_use]
     pub fn of_replica(&self, replica: ReplicaId) -> Self
     where
         V: Clone,
     {
-        let own = self.range(replica, 0..=u64::MAX);
+        let own = self.replica(replica);
         Self(own.map(|(dot, value)| (dot, value.clone())).collect())
     }
 

@@ -56,7 +56,7 @@ impl<K: Ord, V> Few<K, V> {
 
     /// By key.
     #[inline]
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> + '_ {
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = (&K, &V)> + '_ {
         match self {
             Self::None => Entries::One(None),
             Self::One(key, value) => Entries::One(Some((key, value))),
@@ -66,7 +66,10 @@ impl<K: Ord, V> Few<K, V> {
 
     /// The entries of a range that is not empty.
     #[inline]
-    pub(crate) fn range(&self, range: RangeInclusive<K>) -> impl Iterator<Item = (&K, &V)> + '_ {
+    pub(crate) fn range(
+        &self,
+        range: RangeInclusive<K>,
+    ) -> impl DoubleEndedIterator<Item = (&K, &V)> + '_ {
         match self {
             Self::None => Entries::One(None),
             Self::One(key, value) => Entries::One(range.contains(key).then_some((key, value))),
@@ -149,6 +152,16 @@ impl<T, M: Iterator<Item = T>> Iterator for Entries<T, M> {
     }
 }
 
+impl<T, M: DoubleEndedIterator<Item = T>> DoubleEndedIterator for Entries<T, M> {
+    #[inline]
+    fn next_back(&mut self) -> Option<T> {
+        match self {
+            Self::One(entry) => entry.take(),
+            Self::Many(entries) => entries.next_back(),
+        }
+    }
+}
+
 impl<K: Ord, V> Default for Few<K, V> {
     fn default() -> Self {
         Self::new()
@@ -215,6 +228,7 @@ mod tests {
                     }
                 }
                 prop_assert!(few.iter().eq(map.iter()));
+                prop_assert!(few.iter().rev().eq(map.iter().rev()));
                 prop_assert_eq!(few.get(&key), map.get(&key));
                 prop_assert_eq!(few.get_mut(&key), map.get_mut(&key));
                 prop_assert!(few.range(1..=key.max(1)).eq(map.range(1..=key.max(1))));

@@ -52,6 +52,14 @@ impl Runs {
         self.overlaps(counter, counter)
     }
 
+    /// The run that a counter is in.
+    pub(crate) fn run_of(&self, counter: u64) -> Option<RangeInclusive<u64>> {
+        let runs = self.as_slice();
+        let at = runs.partition_point(|run| run.1 < counter);
+        let run = runs.get(at).filter(|run| run.0 <= counter);
+        run.map(|(first, last)| *first..=*last)
+    }
+
     /// Whether any counter of `first..=last` is in the set.
     #[inline]
     pub(crate) fn overlaps(&self, first: u64, last: u64) -> bool {

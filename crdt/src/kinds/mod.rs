@@ -9,6 +9,7 @@ mod fenced;
 mod flag;
 mod kind;
 mod leaf;
+mod ledger;
 mod map;
 mod opaque;
 mod place;

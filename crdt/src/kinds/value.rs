@@ -153,6 +153,8 @@ impl Value {
 
     /// What `op` does to this value; the value itself is unchanged.
     ///
+    /// [`Stamp::claim_after`] may say more here than in a delta: that the value has seen all that its writer's replica wrote after that.
+    ///
     /// # Errors
     /// The operation is for another kind, or the kind refuses it: see [`ApplyOp`]. [`Op::check`] must have passed.
     pub fn edit(&self, stamp: &Stamp, op: &Op, merges: &Merges) -> Result<Edit<Self>, ApplyOp> {
@@ -162,7 +164,7 @@ impl Value {
             (Self::Flag(flag), Op::Enable) => flag.enable(dot).map(Self::Flag),
             (Self::Flag(flag), Op::Disable) => flag.disable().map(Self::Flag),
             (Self::Counter(counter), Op::Add(amount)) => {
-                counter.add(dot, *amount).map(Self::Counter)
+                counter.add(stamp, *amount).map(Self::Counter)
             }
             (Self::Register(register), Op::Put(value)) => register
                 .put(dot, stamp.hlc, value.clone())
@@ -204,7 +206,7 @@ impl Value {
             (Self::DwFlag(flag), Op::Switch(true)) => flag.enable(dot).map(Self::DwFlag),
             (Self::DwFlag(flag), Op::Switch(false)) => flag.disable(dot).map(Self::DwFlag),
             (Self::GCounter(counter), Op::Increase(amount)) => {
-                counter.add(dot, *amount).map(Self::GCounter)
+                counter.add(stamp, *amount).map(Self::GCounter)
             }
             (Self::Max(max), Op::Max(number)) => max.put(dot, *number).map(Self::Max),
             (Self::Min(min), Op::Min(number)) => min.put(dot, *number).map(Self::Min),
@@ -221,13 +223,13 @@ impl Value {
                 fenced.put(dot, *token, value.clone())?.map(Self::Fenced)
             }
             (Self::BoundedCounter(counter), Op::Deposit(amount)) => {
-                counter.add(dot, *amount).map(Self::BoundedCounter)
+                counter.add(stamp, *amount).map(Self::BoundedCounter)
             }
             (Self::BoundedCounter(counter), Op::Withdraw(amount)) => {
-                counter.take(dot, *amount)?.map(Self::BoundedCounter)
+                counter.take(stamp, *amount)?.map(Self::BoundedCounter)
             }
             (Self::BoundedCounter(counter), Op::GiveRights { to, amount }) => {
-                counter.give(dot, *to, *amount)?.map(Self::BoundedCounter)
+                counter.give(stamp, *to, *amount)?.map(Self::BoundedCounter)
             }
             (Self::Sequence(sequence), op) => {
                 edit_sequence(sequence, stamp, op)?.map(Self::Sequence)
