@@ -18,7 +18,15 @@ use super::world::Inner;
 /// From then on every quorum meets one of those who hold it, whatever moves.
 #[derive(Debug, Default)]
 pub(crate) struct Promised {
-    writes: BTreeMap<Key, BTreeMap<Dot, (Level, Time)>>,
+    writes: BTreeMap<Key, BTreeMap<Dot, Promise>>,
+}
+
+#[derive(Debug)]
+struct Promise {
+    level: Level,
+    at: Time,
+    /// Who was to hold it then, whether it did by then or not.
+    replicas: Vec<usize>,
 }
 
 /// The partitions of which a machine's disk says that its copies count.
@@ -27,6 +35,8 @@ pub(crate) struct Claims {
     partitions: BTreeSet<Partition>,
     /// When it last said so; before that it was not asked for more.
     since: Time,
+    /// How long it is the same disk.
+    disk_since: Time,
 }
 
 impl Claims {
@@ -35,6 +45,7 @@ impl Claims {
         Self {
             partitions: BTreeSet::new(),
             since,
+            disk_since: since,
         }
     }
 }
@@ -63,8 +74,13 @@ impl Inner {
     /// A write was acknowledged.
     pub(crate) fn promise(&mut self, machine: usize, key: &Key, level: Level, written: &Written) {
         if level >= Level::Quorum && self.agrees_on_replicas(machine, key) {
+            let promise = Promise {
+                level,
+                at: self.now,
+                replicas: self.replicas(machine, key),
+            };
             let writes = self.promised.writes.entry(key.clone()).or_default();
-            writes.insert(written.dot, (level, self.now));
+            writes.insert(written.dot, promise);
         }
     }
 
@@ -81,9 +97,11 @@ impl Inner {
         let Ok(complete) = stored_complete(&*self.store(machine)) else {
             return;
         };
+        let target = &self.machines[machine];
         let claims = Claims {
             partitions: complete,
-            since: self.machines[machine].decided.claims.unwrap_or(self.now),
+            since: target.decided.claims.unwrap_or(self.now),
+            disk_since: target.claims.disk_since,
         };
         let before = std::mem::replace(&mut self.machines[machine].claims, claims);
         let claims = &self.machines[machine].claims;
@@ -102,9 +120,13 @@ impl Inner {
                     .as_ref()
                     .is_ok_and(|version| !version.contains(*dot))
             };
-            let old = writes.iter().filter(|(_, (_, at))| *at < before.since);
-            old.filter(move |(dot, _)| lacks(dot))
-                .map(move |(dot, (level, _))| (key.clone(), *dot, *level))
+            // A replica that did not count yet was no part of the quorum: every quorum of the same replicas meets that one.
+            let due = writes.iter().filter(|(_, promise)| {
+                let among = promise.replicas.contains(&machine);
+                promise.at < before.since && !(among && promise.at > before.disk_since)
+            });
+            due.filter(move |(dot, _)| lacks(dot))
+                .map(move |(dot, promise)| (key.clone(), *dot, promise.level))
         });
         let missing = missing.collect::<Vec<_>>();
         if let Some((key, dot, level)) = missing.into_iter().next() {
@@ -174,13 +196,20 @@ impl Inner {
             return false;
         };
         let mut held = found.map_or_else(Object::new, |(_, object)| (*object).clone());
-        if target.retired || object.delta_since(held.version()).is_none() {
+        if target.retired || holds(&held, object) {
             return false;
         }
         for other in 0..self.machines.len() {
             let waiting = stored_outbox(&*self.store(other), &target.id, position);
             held.join(&waiting.unwrap_or_default());
         }
-        object.delta_since(held.version()).is_some()
+        !holds(&held, object)
     }
+}
+
+/// Whether there is nothing in an object that another does not have.
+fn holds(held: &Object, object: &Object) -> bool {
+    let mut both = held.clone();
+    both.join(object);
+    both == *held
 }
