@@ -17,6 +17,7 @@ pub mod setup;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod store;
+pub mod strong;
 pub mod traces;
 mod views;
 mod wall;

@@ -1,0 +1,361 @@
+//! What the group agrees on, one after the other, and what comes of it.
+
+use core::fmt;
+
+use meshwork_sync::Key;
+use serde::{Deserialize, Serialize};
+
+/// A client of the group that lives as long as it is heard of.
+///
+/// It is what makes a retry safe, what holds locks, and what keys can belong to: when it ends, its locks are released and its keys
+/// deleted. The number is that of the command that opened it and is never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SessionId(pub u64);
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}", self.0)
+    }
+}
+
+/// A point in the group's history: the number of commands that were applied. A key's is that of its last change.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Revision(pub u64);
+
+/// A fencing token: every grant of any lock has a greater one than all before it, whatever was deleted, restored or
+/// replaced meanwhile. What a lock protects refuses a token that is less than the greatest it has seen.
+///
+/// Source: Kleppmann, "How to do distributed locking" (2016); the "sequencer" of Burrows, "The Chubby lock service" (2006), section 2.4.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Token(pub u64);
+
+/// One entry of the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Command {
+    /// Begins a session. One whose answer is lost ends by itself.
+    Open {
+        /// How long it lives without being heard of, in milliseconds.
+        ttl_ms: u32,
+    },
+    /// What a session asks for, applied once however often it is sent.
+    Request {
+        /// Who asks.
+        session: SessionId,
+        /// Counts the session's requests, from 1.
+        sequence: u64,
+        /// The answers up to this one have arrived, and are asked for no more.
+        answered: u64,
+        /// What it asks for.
+        request: Request,
+    },
+    /// From the leader: the session was not heard of for as long as it lives without.
+    ///
+    /// Only the leader of a term proposes it, by its own monotonic clock, and it answers keep-alives only after it has applied all entries
+    /// of former terms. So none from a former leader is applied after a keep-alive was answered.
+    Expire {
+        /// Which one.
+        session: SessionId,
+    },
+    /// From the leader: the patience of a waiter is over.
+    GiveUp {
+        /// Who waits.
+        session: SessionId,
+        /// For what.
+        lock: Key,
+    },
+}
+
+/// What a session can ask for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Request {
+    /// Reads and changes keys at one point in history. Answered by [`Outcome::Done`].
+    Transact(Transaction),
+    /// Takes a lock or queues for it. Answered by [`Outcome::Granted`] or [`Outcome::Waits`]. Who holds it already is granted what it holds.
+    Acquire {
+        /// The lock.
+        lock: Key,
+        /// Alone, or beside others.
+        mode: Mode,
+        /// What to do when it is not free.
+        wait: Wait,
+        /// For others to read while it is held: where the leader of a service is reached, say.
+        note: Vec<u8>,
+    },
+    /// Gives a lock back, or waits for it no more. Answered by [`Outcome::Released`], also when there was nothing to give back.
+    Release {
+        /// The lock.
+        lock: Key,
+    },
+    /// Draws numbers that nobody else gets. Answered by [`Outcome::Drawn`].
+    Draw {
+        /// The sequence; each begins at 1.
+        sequence: Key,
+        /// How many.
+        count: u32,
+    },
+    /// Ends the session. Answered by [`Outcome::Closed`].
+    Close,
+}
+
+/// How a lock is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Mode {
+    /// Beside others that share it.
+    Shared,
+    /// Alone.
+    Exclusive,
+}
+
+/// What to do when a lock is not free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Wait {
+    /// Nothing: [`Refusal::Held`].
+    No,
+    /// Queue, first come, first served, for so many milliseconds; a new leader begins to count anew.
+    Ms(u32),
+    /// Queue for as long as the session lives.
+    Forever,
+}
+
+/// If all conditions hold `then`, else `otherwise`; both see one point in history, and what they did before.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Transaction {
+    /// All must hold.
+    pub conditions: Vec<Condition>,
+    /// Done when they do.
+    pub then: Vec<KeyOp>,
+    /// Done when one does not.
+    pub otherwise: Vec<KeyOp>,
+}
+
+/// Something that holds or not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Condition {
+    /// The key has this value; `None`: there is no such key.
+    Value {
+        /// The key.
+        key: Key,
+        /// Its value.
+        value: Option<Vec<u8>>,
+    },
+    /// The key was not changed after this; [`Revision`] 0: there is no such key.
+    Unchanged {
+        /// The key.
+        key: Key,
+        /// Its revision, as it was read.
+        since: Revision,
+    },
+    /// The lock is held under this token: whoever was paused beyond the end of its session is stopped here.
+    Held {
+        /// The lock.
+        lock: Key,
+        /// As it was granted.
+        token: Token,
+    },
+}
+
+/// One step of a transaction.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum KeyOp {
+    /// Reads a key.
+    Get {
+        /// The key.
+        key: Key,
+    },
+    /// Writes a key.
+    Put {
+        /// The key.
+        key: Key,
+        /// Its new value.
+        value: Vec<u8>,
+        /// Whose it is from now on.
+        owner: Owner,
+    },
+    /// Removes a key.
+    Delete {
+        /// The key.
+        key: Key,
+    },
+}
+
+/// How long a key lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Owner {
+    /// Until it is deleted.
+    Nobody,
+    /// No longer than the session that writes it.
+    Session,
+}
+
+/// What a request did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// A session has begun.
+    Opened {
+        /// Its number.
+        session: SessionId,
+    },
+    /// A transaction was carried out.
+    Done {
+        /// Where in history.
+        revision: Revision,
+        /// Which branch.
+        branch: Branch,
+        /// What each of its steps found before it.
+        found: Vec<Option<Found>>,
+    },
+    /// The lock is held.
+    Granted {
+        /// Under this token.
+        token: Token,
+    },
+    /// The lock is waited for.
+    Waits {
+        /// So many come before.
+        ahead: u32,
+    },
+    /// The lock is neither held nor waited for.
+    Released,
+    /// The numbers from `first` on, as many as were asked for.
+    Drawn {
+        /// The first of them.
+        first: u64,
+    },
+    /// The session is over.
+    Closed,
+}
+
+/// Which branch of a transaction was carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Branch {
+    /// All conditions held.
+    Then,
+    /// One did not.
+    Otherwise,
+}
+
+/// A key's value, and where it comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Found {
+    /// The value.
+    pub value: Vec<u8>,
+    /// Its last change.
+    pub revision: Revision,
+}
+
+/// A request is refused: it changed nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The session has ended, and its locks with it. Whether an earlier sending of this request was applied is not known any more. Begin another.
+    #[error("session {session} has expired; begin another")]
+    SessionExpired {
+        /// Which one.
+        session: SessionId,
+    },
+    /// The client had said that it has this answer.
+    #[error("request {sequence} was answered and forgotten")]
+    Forgotten {
+        /// Which one.
+        sequence: u64,
+    },
+    /// The session has too many answers that it did not say it has.
+    #[error("more than {max} answers wait to be taken; say which have arrived")]
+    TooManyAnswers {
+        /// How many may.
+        max: usize,
+    },
+    /// Something is larger than it may be.
+    #[error("{what} of {size} is over the limit of {max}")]
+    TooLarge {
+        /// What is.
+        what: TooLarge,
+        /// How large, in bytes or steps.
+        size: usize,
+        /// How large it may be.
+        max: usize,
+    },
+    /// The group holds as much as it may.
+    #[error("the group holds as many {0} as it may; delete some")]
+    Full(Full),
+    /// Another session holds the lock.
+    #[error("session {by} holds the lock")]
+    Held {
+        /// One that does.
+        by: SessionId,
+    },
+    /// To wait would be to wait for oneself.
+    #[error("deadlock: {}", describe(cycle))]
+    Deadlock {
+        /// Who waits for what; the last one's lock is held or wanted by the first.
+        cycle: Vec<Link>,
+    },
+}
+
+/// What can be too large.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum TooLarge {
+    /// A value or a note.
+    Value,
+    /// Conditions and steps of a transaction together.
+    Transaction,
+}
+
+impl fmt::Display for TooLarge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Value => "a value",
+            Self::Transaction => "a transaction",
+        })
+    }
+}
+
+/// What there can be too many of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Full {
+    /// Keys and values, in bytes.
+    Bytes,
+    /// Sessions.
+    Sessions,
+    /// Sessions that wait for one lock.
+    Waiters,
+    /// Locks that are held or waited for.
+    Locks,
+    /// Sequences.
+    Sequences,
+}
+
+impl fmt::Display for Full {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Bytes => "bytes",
+            Self::Sessions => "sessions",
+            Self::Waiters => "waiters",
+            Self::Locks => "locks",
+            Self::Sequences => "sequences",
+        })
+    }
+}
+
+/// A session waits for a lock.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Link {
+    /// Who.
+    pub session: SessionId,
+    /// For what.
+    pub lock: Key,
+}
+
+fn describe(cycle: &[Link]) -> String {
+    let links = cycle
+        .iter()
+        .map(|Link { session, lock }| format!("session {session} waits for {lock}"));
+    links.collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,206 @@
+//! Keys and values, and transactions over them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+
+use meshwork_sync::Key;
+use serde::{Deserialize, Serialize};
+
+use super::command::{
+    Branch, Condition, Found, Full, KeyOp, Owner, Refusal, Revision, SessionId, TooLarge,
+    Transaction,
+};
+use super::locks::Locks;
+
+/// All keys of the group.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Keys {
+    values: BTreeMap<Key, Value>,
+    /// The keys that end with a session.
+    #[serde(skip)]
+    of_session: BTreeMap<SessionId, BTreeSet<Key>>,
+    #[serde(skip)]
+    bytes: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Value {
+    found: Found,
+    owner: Option<SessionId>,
+}
+
+/// Longest value, in bytes.
+pub(crate) const VALUE_BYTES_MAX: usize = 256 << 10;
+
+/// Conditions and steps of one transaction.
+pub(crate) const TRANSACTION_STEPS_MAX: usize = 128;
+
+/// Keys and values together, in bytes: the group is for the few keys that must be linearizable, and each voter holds them in memory.
+pub(crate) const KEYS_BYTES_MAX: usize = 256 << 20;
+
+impl Keys {
+    pub(crate) fn get(&self, key: &Key) -> Option<&Found> {
+        self.values.get(key).map(|value| &value.found)
+    }
+
+    /// Keys from behind `after` on, in order.
+    pub(crate) fn after<'a>(
+        &'a self,
+        after: Bound<&'a Key>,
+    ) -> impl Iterator<Item = (&'a Key, &'a Found)> {
+        let range = self.values.range::<Key, _>((after, Bound::Unbounded));
+        range.map(|(key, value)| (key, &value.found))
+    }
+
+    /// Works out what a snapshot leaves out.
+    pub(crate) fn rebuild(&mut self) {
+        for (key, value) in core::mem::take(&mut self.values) {
+            self.put(&key, value.found, value.owner);
+        }
+    }
+
+    /// Carries out a transaction, all of it or nothing. Says what its steps found, and which keys it changed.
+    pub(crate) fn transact(
+        &mut self,
+        (session, revision): (SessionId, Revision),
+        transaction: &Transaction,
+        locks: &Locks,
+    ) -> Result<Transacted, Refusal> {
+        check_steps(transaction)?;
+        let mut conditions = transaction.conditions.iter();
+        let holds = conditions.all(|condition| self.holds(condition, locks));
+        let (branch, ops) = if holds {
+            (Branch::Then, &transaction.then)
+        } else {
+            (Branch::Otherwise, &transaction.otherwise)
+        };
+        self.check_size(ops)?;
+        let mut changed = Vec::new();
+        let mut found = Vec::with_capacity(ops.len());
+        for op in ops {
+            let (KeyOp::Get { key } | KeyOp::Put { key, .. } | KeyOp::Delete { key }) = op;
+            found.push(self.get(key).cloned());
+            match op {
+                KeyOp::Get { .. } => {}
+                KeyOp::Put { key, value, owner } => {
+                    let owner = (*owner == Owner::Session).then_some(session);
+                    let value = value.clone();
+                    self.put(key, Found { value, revision }, owner);
+                    changed.push(key.clone());
+                }
+                KeyOp::Delete { key } => {
+                    if self.delete(key) {
+                        changed.push(key.clone());
+                    }
+                }
+            }
+        }
+        Ok(Transacted {
+            branch,
+            found,
+            changed,
+        })
+    }
+
+    /// The keys of a session that has ended are gone.
+    pub(crate) fn end_session(&mut self, session: SessionId) -> Vec<Key> {
+        let keys = self.of_session.get(&session).cloned().unwrap_or_default();
+        keys.into_iter().filter(|key| self.delete(key)).collect()
+    }
+
+    fn holds(&self, condition: &Condition, locks: &Locks) -> bool {
+        match condition {
+            Condition::Value { key, value } => {
+                self.get(key).map(|found| &found.value) == value.as_ref()
+            }
+            Condition::Unchanged { key, since } => {
+                self.get(key).map_or(Revision(0), |found| found.revision) == *since
+            }
+            Condition::Held { lock, token } => locks.is_held_under(lock, *token),
+        }
+    }
+
+    /// Refuses what is too large, before anything is changed.
+    fn check_size(&self, ops: &[KeyOp]) -> Result<(), Refusal> {
+        let mut more = 0;
+        for op in ops {
+            if let KeyOp::Put { key, value, .. } = op {
+                check_value(value)?;
+                more += bytes_of(key, value.len());
+            }
+        }
+        if more > 0 && self.bytes + more > KEYS_BYTES_MAX {
+            return Err(Refusal::Full(Full::Bytes));
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, key: &Key, found: Found, owner: Option<SessionId>) {
+        self.delete(key);
+        self.bytes += bytes_of(key, found.value.len());
+        if let Some(session) = owner {
+            let owned = self.of_session.entry(session).or_default();
+            owned.insert(key.clone());
+        }
+        self.values.insert(key.clone(), Value { found, owner });
+    }
+
+    fn delete(&mut self, key: &Key) -> bool {
+        let Some(old) = self.values.remove(key) else {
+            return false;
+        };
+        self.bytes -= bytes_of(key, old.found.value.len());
+        if let Some(session) = old.owner
+            && let Some(owned) = self.of_session.get_mut(&session)
+        {
+            owned.remove(key);
+            if owned.is_empty() {
+                self.of_session.remove(&session);
+            }
+        }
+        true
+    }
+}
+
+/// What a transaction did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Transacted {
+    pub(crate) branch: Branch,
+    pub(crate) found: Vec<Option<Found>>,
+    pub(crate) changed: Vec<Key>,
+}
+
+fn check_steps(transaction: &Transaction) -> Result<(), Refusal> {
+    let Transaction {
+        conditions,
+        then,
+        otherwise,
+    } = transaction;
+    let steps = conditions.len() + then.len() + otherwise.len();
+    if steps > TRANSACTION_STEPS_MAX {
+        return Err(Refusal::TooLarge {
+            what: TooLarge::Transaction,
+            size: steps,
+            max: TRANSACTION_STEPS_MAX,
+        });
+    }
+    Ok(())
+}
+
+pub(crate) fn check_value(value: &[u8]) -> Result<(), Refusal> {
+    if value.len() > VALUE_BYTES_MAX {
+        return Err(Refusal::TooLarge {
+            what: TooLarge::Value,
+            size: value.len(),
+            max: VALUE_BYTES_MAX,
+        });
+    }
+    Ok(())
+}
+
+/// What a key costs, about: its parts, its value, and what is kept around them.
+fn bytes_of(key: &Key, value_bytes: usize) -> usize {
+    key.namespace().len() + key.name().len() + value_bytes + ENTRY_BYTES
+}
+
+const ENTRY_BYTES: usize = 128;

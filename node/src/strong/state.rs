@@ -1,0 +1,336 @@
+//! The state that every voter and learner builds from the log: the same commands give the same state and the same answers.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use meshwork_sync::Key;
+use serde::{Deserialize, Serialize};
+
+use super::command::{
+    Command, Found, Full, Mode, Outcome, Refusal, Request, Revision, SessionId, Wait,
+};
+use super::history::{Change, History};
+use super::keys::{Keys, check_value};
+use super::locks::{Acquired, Lock, Locks, Turn};
+use super::sessions::{Admission, Answer, Sessions};
+
+/// Keys, locks and sessions of the strong group, as of one revision.
+///
+/// Pure: no clock and no chance. What depends on time is a command that the leader proposes.
+///
+/// ```
+/// use meshwork::strong::{Command, Mode, Outcome, Request, SessionId, State, Token, Wait};
+/// use meshwork_sync::Key;
+///
+/// let mut state = State::new();
+/// let opened = state.apply(&Command::Open { ttl_ms: 10_000 });
+/// assert_eq!(opened, Some(Ok(Outcome::Opened { session: SessionId(1) })));
+/// let acquire = Request::Acquire {
+///     lock: Key::parse("jobs/nightly")?,
+///     mode: Mode::Exclusive,
+///     wait: Wait::No,
+///     note: vec![],
+/// };
+/// let acquire = Command::Request { session: SessionId(1), sequence: 1, answered: 0, request: acquire };
+/// let granted = Some(Ok(Outcome::Granted { token: Token(1) }));
+/// assert_eq!(state.apply(&acquire), granted);
+/// assert_eq!(state.apply(&acquire), granted, "a retry is the same request");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct State {
+    kept: Kept,
+    history: History,
+}
+
+/// What a snapshot holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Kept {
+    revision: Revision,
+    keys: Keys,
+    locks: Locks,
+    sessions: Sessions,
+    /// The last number that was drawn from each.
+    sequences: BTreeMap<Key, u64>,
+}
+
+/// The first byte of a snapshot.
+const SNAPSHOT_VERSION: u8 = 1;
+
+/// Sequences that numbers may be drawn from.
+const SEQUENCES_MAX: usize = 100_000;
+
+/// Bytes are no snapshot of ours: damaged, or of a later release. Nothing changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadSnapshot {
+    /// Another version wrote it.
+    #[error("snapshot version {found:?} is not read here (this release reads {SNAPSHOT_VERSION})")]
+    Version {
+        /// Its first byte, if it has one.
+        found: Option<u8>,
+    },
+    /// It does not decode.
+    #[error("the snapshot is damaged")]
+    Malformed,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Two states are equal if they hold the same, however much of the way there they remember.
+impl PartialEq for State {
+    fn eq(&self, other: &Self) -> bool {
+        self.kept == other.kept
+    }
+}
+
+impl State {
+    /// That of a group that has agreed on nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            kept: Kept::default(),
+            history: History::from(Revision(0)),
+        }
+    }
+
+    /// Applies the next command of the log. Answers those of clients; what others wait for is in [`State::changes_after`].
+    pub fn apply(&mut self, command: &Command) -> Option<Answer> {
+        self.kept.revision.0 += 1;
+        match command {
+            Command::Open { ttl_ms } => Some(self.open(*ttl_ms)),
+            Command::Request {
+                session,
+                sequence,
+                answered,
+                request,
+            } => Some(
+                match self.kept.sessions.admit(*session, *sequence, *answered) {
+                    Admission::Answered(answer) => answer,
+                    Admission::New => {
+                        let answer = self.request(*session, request);
+                        let kept = answer.clone();
+                        self.kept.sessions.answer(*session, *sequence, kept);
+                        answer
+                    }
+                },
+            ),
+            Command::Expire { session } => {
+                self.end(*session);
+                None
+            }
+            Command::GiveUp { session, lock } => {
+                if let Some(turns) = self.kept.locks.give_up(*session, lock) {
+                    let (session, key) = (*session, lock.clone());
+                    self.note(Change::GaveUp { lock: key, session });
+                    self.note_turns(turns.into_iter().map(|turn| (lock.clone(), turn)));
+                }
+                None
+            }
+        }
+    }
+
+    /// How many commands were applied.
+    #[must_use]
+    pub const fn revision(&self) -> Revision {
+        self.kept.revision
+    }
+
+    /// A key's value.
+    #[must_use]
+    pub fn get(&self, key: &Key) -> Option<&Found> {
+        self.kept.keys.get(key)
+    }
+
+    /// Keys from behind `after` on, in order.
+    pub fn keys_after<'a>(
+        &'a self,
+        after: Bound<&'a Key>,
+    ) -> impl Iterator<Item = (&'a Key, &'a Found)> {
+        self.kept.keys.after(after)
+    }
+
+    /// Who holds a lock and who waits for it; `None` when nobody does.
+    #[must_use]
+    pub fn lock(&self, lock: &Key) -> Option<&Lock> {
+        self.kept.locks.get(lock)
+    }
+
+    /// All sessions, and how long each lives without being heard of, in milliseconds.
+    pub fn sessions(&self) -> impl Iterator<Item = (SessionId, u32)> + '_ {
+        self.kept.sessions.iter()
+    }
+
+    /// What changed after a revision, in order and without gaps. `None` when that is too long ago, or before the snapshot that this
+    /// node began with: whoever watches reads anew what it watches, and goes on from [`State::revision`].
+    #[must_use]
+    pub fn changes_after(
+        &self,
+        revision: Revision,
+    ) -> Option<impl Iterator<Item = &(Revision, Change)>> {
+        self.history.after(revision)
+    }
+
+    /// All of it, for a node that has to begin there.
+    ///
+    /// # Panics
+    /// Never: memory grows as needed.
+    #[must_use]
+    pub fn snapshot(&self) -> Vec<u8> {
+        postcard::to_extend(&self.kept, vec![SNAPSHOT_VERSION])
+            .expect("encoding into a growing vector cannot fail")
+    }
+
+    /// Goes on from a snapshot.
+    ///
+    /// # Errors
+    /// [`ReadSnapshot`] for what [`State::snapshot`] did not write.
+    pub fn from_snapshot(bytes: &[u8]) -> Result<Self, ReadSnapshot> {
+        let body = match bytes.split_first() {
+            Some((&SNAPSHOT_VERSION, body)) => body,
+            other => {
+                let found = other.map(|(version, _)| *version);
+                return Err(ReadSnapshot::Version { found });
+            }
+        };
+        let (mut kept, rest) = postcard::take_from_bytes::<Kept>(body)
+            .ok()
+            .ok_or(ReadSnapshot::Malformed)?;
+        kept.keys.rebuild();
+        if !kept.locks.rebuild() || !rest.is_empty() {
+            return Err(ReadSnapshot::Malformed);
+        }
+        let history = History::from(kept.revision);
+        Ok(Self { kept, history })
+    }
+
+    fn open(&mut self, ttl_ms: u32) -> Answer {
+        if self.kept.sessions.is_full() {
+            return Err(Refusal::Full(Full::Sessions));
+        }
+        let session = SessionId(self.kept.revision.0);
+        self.kept.sessions.open(session, ttl_ms);
+        Ok(Outcome::Opened { session })
+    }
+
+    fn request(&mut self, session: SessionId, request: &Request) -> Answer {
+        match request {
+            Request::Transact(transaction) => {
+                let at = (session, self.kept.revision);
+                let Kept { keys, locks, .. } = &mut self.kept;
+                let done = keys.transact(at, transaction, locks)?;
+                self.note_keys(done.changed);
+                Ok(Outcome::Done {
+                    revision: self.kept.revision,
+                    branch: done.branch,
+                    found: done.found,
+                })
+            }
+            Request::Acquire {
+                lock,
+                mode,
+                wait,
+                note,
+            } => self.acquire(session, lock, (*mode, *wait), note),
+            Request::Release { lock } => {
+                let turns = self.kept.locks.release(session, lock);
+                self.note_turns(turns.into_iter().map(|turn| (lock.clone(), turn)));
+                Ok(Outcome::Released)
+            }
+            Request::Draw { sequence, count } => self.draw(sequence, *count),
+            Request::Close => {
+                self.end(session);
+                Ok(Outcome::Closed)
+            }
+        }
+    }
+
+    fn acquire(
+        &mut self,
+        session: SessionId,
+        lock: &Key,
+        how: (Mode, Wait),
+        note: &[u8],
+    ) -> Answer {
+        check_value(note)?;
+        let acquired = self.kept.locks.acquire(session, lock, how, note)?;
+        let ahead = match acquired {
+            Acquired::Granted(token) => {
+                let key = lock.clone();
+                self.note_turns([(key, Turn::Granted(session, token))]);
+                return Ok(Outcome::Granted { token });
+            }
+            Acquired::Holds(token) => return Ok(Outcome::Granted { token }),
+            Acquired::Waits { ahead } => ahead,
+        };
+        let mut answer = Ok(Outcome::Waits { ahead });
+        let turns = self.kept.locks.break_cycles(session, lock);
+        for (key, turn) in &turns {
+            match turn {
+                Turn::Deadlocked(victim, cycle) if *victim == session && key == lock => {
+                    let cycle = cycle.clone();
+                    answer = Err(Refusal::Deadlock { cycle });
+                }
+                Turn::Granted(granted, token) if *granted == session && key == lock => {
+                    answer = Ok(Outcome::Granted { token: *token });
+                }
+                Turn::Deadlocked(..) | Turn::Granted(..) => {}
+            }
+        }
+        self.note_turns(turns);
+        answer
+    }
+
+    fn draw(&mut self, sequence: &Key, count: u32) -> Answer {
+        let sequences = &mut self.kept.sequences;
+        if !sequences.contains_key(sequence) && sequences.len() >= SEQUENCES_MAX {
+            return Err(Refusal::Full(Full::Sequences));
+        }
+        let last = sequences.entry(sequence.clone()).or_default();
+        let first = *last + 1;
+        // It takes 2^32 draws of the largest count to come to the end.
+        *last += u64::from(count);
+        Ok(Outcome::Drawn { first })
+    }
+
+    fn end(&mut self, session: SessionId) {
+        if self.kept.sessions.close(session) {
+            let keys = self.kept.keys.end_session(session);
+            self.note_keys(keys);
+            let turns = self.kept.locks.release_all(session);
+            self.note_turns(turns);
+            self.note(Change::Ended { session });
+        }
+    }
+
+    fn note(&mut self, change: Change) {
+        self.history.push(self.kept.revision, change);
+    }
+
+    fn note_keys(&mut self, keys: Vec<Key>) {
+        for key in keys {
+            self.note(Change::Key { key });
+        }
+    }
+
+    fn note_turns(&mut self, turns: impl IntoIterator<Item = (Key, Turn)>) {
+        for (lock, turn) in turns {
+            self.note(match turn {
+                Turn::Granted(session, token) => Change::Granted {
+                    lock,
+                    session,
+                    token,
+                },
+                Turn::Deadlocked(session, cycle) => Change::Deadlocked {
+                    lock,
+                    session,
+                    cycle,
+                },
+            });
+        }
+    }
+}
