@@ -1,5 +1,6 @@
 //! Which partitions this node is to hold, which of them it holds completely, and which it still has to hand over.
 
+use core::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use meshwork_dht::{Partition, Placement, Position, View};
@@ -57,16 +58,17 @@ impl Holdings {
         }
         let new = Placement::new(&view, self.factor);
         let old = core::mem::replace(&mut self.placement, new);
+        let (me, factor) = (self.me, self.factor);
         let mut without_me = view.clone();
-        without_me.nodes.remove(&self.me);
-        let without_me = Placement::new(&without_me, self.factor);
+        without_me.nodes.remove(&me);
+        let without_me = LazyCell::new(move || Placement::new(&without_me, factor));
         self.view = view;
         for partition in Partition::all() {
             if self.placement.holds(self.me, partition) {
                 self.leaving.remove(&partition);
                 // A node that comes in has not seen who held its partitions, and may hear of the others one by one or all at
                 // once: they held them who would if it were not there.
-                self.refill(partition, [&old, &without_me]);
+                self.refill(partition, &old, &without_me);
             } else {
                 // What was filling may hold writes that nobody else has, too.
                 let held = self.complete.remove(&partition);
@@ -79,7 +81,12 @@ impl Holdings {
         true
     }
 
-    fn refill(&mut self, partition: Partition, old: [&Placement; 2]) {
+    fn refill<F: FnOnce() -> Placement>(
+        &mut self,
+        partition: Partition,
+        old: &Placement,
+        without_me: &LazyCell<Placement, F>,
+    ) {
         if self.complete.contains(&partition) {
             return;
         }
@@ -89,7 +96,7 @@ impl Holdings {
             return;
         }
         let known = |node: &NodeId| *node != self.me && self.placement.knows(*node);
-        let placements = old.into_iter().chain([&self.placement]);
+        let placements = [old, without_me, &self.placement].into_iter();
         let holders = placements.flat_map(|placement| placement.replicas(partition));
         let mut sources: BTreeSet<NodeId> = holders.copied().filter(known).collect();
         let before = self.filling.remove(&partition);
