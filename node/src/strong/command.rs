@@ -328,7 +328,7 @@ pub enum Full {
     Waiters,
     /// Locks that are held or waited for.
     Locks,
-    /// Sequences.
+    /// Sequences, or numbers in one.
     Sequences,
 }
 

@@ -6,6 +6,7 @@ use meshwork_sync::Key;
 use serde::{Deserialize, Serialize};
 
 use super::command::{Full, Link, Mode, Refusal, SessionId, Token, Wait};
+use super::state::COUNT_MAX;
 
 /// All locks that somebody holds or waits for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -133,7 +134,8 @@ impl Locks {
                 return false;
             }
         }
-        tokens.last().is_none_or(|last| *last <= self.last)
+        let last = tokens.last().is_none_or(|last| *last <= self.last);
+        last && self.last.0.max(self.queued) <= COUNT_MAX
     }
 
     pub(crate) fn get(&self, lock: &Key) -> Option<&Lock> {

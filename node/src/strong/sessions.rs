@@ -76,7 +76,8 @@ impl Sessions {
         }
         // A retry that was long under way says less than what came after it.
         session.answered = session.answered.max(answered);
-        session.answers = session.answers.split_off(&(session.answered + 1));
+        let awaited = session.answered.saturating_add(1);
+        session.answers = session.answers.split_off(&awaited);
         if sequence <= session.answered {
             return Admission::Answered(Err(Refusal::Forgotten { sequence }));
         }

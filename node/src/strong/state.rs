@@ -54,6 +54,9 @@ struct Kept {
     sequences: BTreeMap<Key, u64>,
 }
 
+/// No group has agreed on so much: a snapshot that says so is not one of ours.
+pub(super) const COUNT_MAX: u64 = 1 << 62;
+
 /// The first byte of a snapshot.
 const SNAPSHOT_VERSION: u8 = 1;
 
@@ -201,7 +204,8 @@ impl State {
             .ok()
             .ok_or(ReadSnapshot::Malformed)?;
         kept.keys.rebuild();
-        if !kept.locks.rebuild() || !rest.is_empty() {
+        let sound = kept.locks.rebuild() && kept.revision.0 <= COUNT_MAX;
+        if !sound || !rest.is_empty() {
             return Err(ReadSnapshot::Malformed);
         }
         let history = History::from(kept.revision);
@@ -291,9 +295,11 @@ impl State {
             return Err(Refusal::Full(Full::Sequences));
         }
         let last = sequences.entry(sequence.clone()).or_default();
+        let Some(end) = last.checked_add(count.into()) else {
+            return Err(Refusal::Full(Full::Sequences));
+        };
         let first = *last + 1;
-        // It takes 2^32 draws of the largest count to come to the end.
-        *last += u64::from(count);
+        *last = end;
         Ok(Outcome::Drawn { first })
     }
 

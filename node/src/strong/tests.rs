@@ -415,7 +415,55 @@ fn any_steps() -> impl Strategy<Value = Vec<(usize, Option<Request>)>> {
     proptest::collection::vec(step, 1..80)
 }
 
+#[test]
+fn answers_that_a_client_says_it_has_are_no_ground_to_panic() {
+    let mut group = Group::default();
+    let me = group.open();
+    let ask = |sequence, answered| Command::Request {
+        session: me,
+        sequence,
+        answered,
+        request: Request::Draw {
+            sequence: key("ids/a"),
+            count: u32::MAX,
+        },
+    };
+    let first = Some(Ok(Outcome::Drawn { first: 1 }));
+    assert_eq!(group.state.apply(&ask(u64::MAX, 0)), first);
+    assert_eq!(group.state.apply(&ask(u64::MAX, u64::MAX)), first);
+    let forgotten = Some(Err(Refusal::Forgotten { sequence: 7 }));
+    assert_eq!(group.state.apply(&ask(7, u64::MAX)), forgotten);
+}
+
 proptest! {
+    #[test]
+    fn a_damaged_snapshot_is_refused_or_one_that_goes_on(
+        steps in any_steps(),
+        after in any_steps(),
+        at in any::<prop::sample::Index>(),
+        byte: u8,
+    ) {
+        let mut group = Group::default();
+        let sessions = [(); 4].map(|()| group.open());
+        for (who, request) in steps {
+            request.into_iter().for_each(|request| drop(group.ask(sessions[who], request)));
+        }
+        let mut bytes = group.state.snapshot();
+        let at = at.index(bytes.len());
+        bytes[at] = byte;
+        if let Ok(state) = State::from_snapshot(&bytes) {
+            let again = State::from_snapshot(&state.snapshot());
+            prop_assert_eq!(again.as_ref(), Ok(&state));
+            group.state = state;
+            for (who, request) in after {
+                match request {
+                    Some(request) => drop(group.ask(sessions[who], request)),
+                    None => drop(group.state.apply(&Command::Expire { session: sessions[who] })),
+                }
+            }
+        }
+    }
+
     #[test]
     fn no_lock_is_held_against_another_and_tokens_only_grow(steps in any_steps()) {
         let mut group = Group::default();
