@@ -34,6 +34,17 @@ pub(crate) enum Settled {
     Complete,
     /// Every replica has it; this node may drop its data.
     Droppable,
+    /// The peer is to hold it and does not know that yet.
+    NotYet,
+}
+
+/// What a peer says of the copy that it was compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// The partition is placed on it.
+    Replica,
+    /// It is not, as the peer sees it: two that hand a copy over to each other may both let go of it.
+    Stray,
 }
 
 impl Holdings {
@@ -145,7 +156,7 @@ impl Holdings {
     }
 
     /// A comparison of `partition` with `peer` has been carried through.
-    pub(crate) fn compared(&mut self, peer: NodeId, partition: Partition) -> Settled {
+    pub(crate) fn compared(&mut self, peer: NodeId, partition: Partition, claim: Claim) -> Settled {
         if let Some(sources) = self.filling.get_mut(&partition) {
             sources.remove(&peer);
             if sources.is_empty() {
@@ -155,6 +166,9 @@ impl Holdings {
             }
         }
         if let Some(targets) = self.leaving.get_mut(&partition) {
+            if claim == Claim::Stray && targets.contains(&peer) {
+                return Settled::NotYet;
+            }
             targets.remove(&peer);
             // Planted: the first new replica that has it is enough to drop it here.
             if planted(Bug::CopyDroppedEarly) {
@@ -265,7 +279,10 @@ mod tests {
         );
         joiner.set_view(view([1, 2]));
         assert_eq!(joiner.due_with(node(1)).len(), 4096);
-        assert_eq!(joiner.compared(node(1), first), Settled::Complete);
+        assert_eq!(
+            joiner.compared(node(1), first, Claim::Replica),
+            Settled::Complete
+        );
         assert!(joiner.is_complete(first));
     }
 
@@ -278,7 +295,7 @@ mod tests {
         for partition in placed.collect::<Vec<_>>() {
             for source in [1, 2, 3] {
                 assert!(!joiner.is_complete(partition));
-                joiner.compared(node(source), partition);
+                joiner.compared(node(source), partition, Claim::Replica);
             }
             assert!(joiner.is_complete(partition));
         }
@@ -291,8 +308,18 @@ mod tests {
         holdings.set_view(view([1, 2]));
         let lost = *holdings.due_with(node(2)).first().unwrap();
         assert!(!holdings.is_replica(lost));
-        assert_eq!(holdings.compared(node(3), lost), Settled::Nothing);
-        assert_eq!(holdings.compared(node(2), lost), Settled::Droppable);
+        assert_eq!(
+            holdings.compared(node(3), lost, Claim::Replica),
+            Settled::Nothing
+        );
+        assert_eq!(
+            holdings.compared(node(2), lost, Claim::Stray),
+            Settled::NotYet
+        );
+        assert_eq!(
+            holdings.compared(node(2), lost, Claim::Replica),
+            Settled::Droppable
+        );
     }
 
     #[test]
@@ -314,7 +341,10 @@ mod tests {
         assert!(alone.doubt(first));
         holdings.set_view(view([1, 2]));
         assert!(!holdings.is_complete(first));
-        assert_eq!(holdings.compared(node(2), first), Settled::Complete);
+        assert_eq!(
+            holdings.compared(node(2), first, Claim::Replica),
+            Settled::Complete
+        );
         alone.set_view(view([1]));
         assert!(alone.is_complete(first), "this is all there is");
     }
@@ -324,11 +354,20 @@ mod tests {
         let mut holdings = Holdings::new(node(1), 2, Partition::all().collect());
         holdings.set_view(view([1, 2, 3]));
         let lost = Partition::all().find(|p| !holdings.is_replica(*p)).unwrap();
-        assert_eq!(holdings.compared(node(2), lost), Settled::Nothing);
+        assert_eq!(
+            holdings.compared(node(2), lost, Claim::Replica),
+            Settled::Nothing
+        );
         holdings.leave_at_rest(lost);
-        assert_eq!(holdings.compared(node(3), lost), Settled::Droppable);
+        assert_eq!(
+            holdings.compared(node(3), lost, Claim::Replica),
+            Settled::Droppable
+        );
         holdings.leave_at_rest(lost);
-        assert_eq!(holdings.compared(node(2), lost), Settled::Nothing);
+        assert_eq!(
+            holdings.compared(node(2), lost, Claim::Replica),
+            Settled::Nothing
+        );
     }
 
     #[test]
@@ -338,7 +377,13 @@ mod tests {
         let first = Partition::new(0).unwrap();
         assert!(holdings.doubt(first) && !holdings.doubt(first));
         assert!(!holdings.is_complete(first));
-        assert_eq!(holdings.compared(node(2), first), Settled::Nothing);
-        assert_eq!(holdings.compared(node(3), first), Settled::Complete);
+        assert_eq!(
+            holdings.compared(node(2), first, Claim::Replica),
+            Settled::Nothing
+        );
+        assert_eq!(
+            holdings.compared(node(3), first, Claim::Replica),
+            Settled::Complete
+        );
     }
 }

@@ -121,6 +121,8 @@ pub enum Step {
         /// Its bytes.
         #[serde(with = "serde_bytes")]
         reply: Vec<u8>,
+        /// Those of the partitions that are not placed on the responder as it sees it: it may be about to let go of them itself.
+        strays: PartitionSet,
     },
     /// Responder: what was wanted has been pushed and acknowledged.
     Sent,
@@ -234,7 +236,10 @@ mod tests {
             },
             Message::Reconcile {
                 session: 3,
-                step: Step::Reply { reply: vec![1] },
+                step: Step::Reply {
+                    reply: vec![1],
+                    strays: PartitionSet::from(&std::collections::BTreeSet::new()),
+                },
             },
             Message::Changed {
                 key: key(),

@@ -11,7 +11,7 @@ use meshwork_membership::{NodeId, Time};
 
 use crate::PartitionSet;
 use crate::engine::{RejectMessage, Replication, Timer};
-use crate::holdings::Settled;
+use crate::holdings::{Claim, Settled};
 use crate::links::Purpose;
 use crate::message::Step;
 use crate::reconcile::{
@@ -32,6 +32,8 @@ struct Session {
     id: u64,
     todo: Vec<BTreeSet<Partition>>,
     set: BTreeSet<Partition>,
+    /// Those of the set that the peer does not take for its own.
+    strays: BTreeSet<Partition>,
     phase: Phase,
     differences: u32,
     /// Something of an earlier page of the set did not get across.
@@ -104,6 +106,7 @@ impl Replication {
             id: self.next_id(),
             todo: vec![partitions],
             set: BTreeSet::new(),
+            strays: BTreeSet::new(),
             phase: Phase::Listing(Box::default()),
             differences: 0,
             short: false,
@@ -209,12 +212,15 @@ impl Replication {
         {
             return Ok(());
         }
-        let Some(session) = self.take_session(from) else {
+        let Some(mut session) = self.take_session(from) else {
             return Ok(());
         };
         match step {
-            Step::Reply { reply } => match Reply::from_bytes(&reply) {
-                Ok(reply) => self.receive_reply(from, session, reply),
+            Step::Reply { reply, strays } => match Reply::from_bytes(&reply) {
+                Ok(reply) => {
+                    session.strays.extend(strays.partitions());
+                    self.receive_reply(from, session, reply)
+                }
                 Err(_) => Err(RejectMessage::OverLimit {
                     what: "reconciliation reply",
                 }),
@@ -436,12 +442,12 @@ impl Replication {
                 Then::NextSet => {
                     session.phase = Phase::Listing(Box::default());
                     let set = core::mem::take(&mut session.set);
+                    let strays = core::mem::take(&mut session.strays);
                     let short = core::mem::take(&mut session.short) || short;
+                    session.unsettled |= short;
                     self.keep_session(peer, session);
-                    if short {
-                        self.unsettled(peer);
-                    } else {
-                        self.settle(peer, &set);
+                    if !short {
+                        self.settle(peer, &set, &strays);
                     }
                     self.next_set(peer);
                 }
@@ -452,19 +458,24 @@ impl Replication {
         }
     }
 
-    fn unsettled(&mut self, peer: NodeId) {
-        if let Some(session) = self.repair.sessions.get_mut(&peer) {
-            session.unsettled = true;
-        }
-    }
-
-    fn settle(&mut self, peer: NodeId, set: &BTreeSet<Partition>) {
+    /// Takes note of a set that was compared with a peer, which does not take `strays` for its own.
+    fn settle(&mut self, peer: NodeId, set: &BTreeSet<Partition>, strays: &BTreeSet<Partition>) {
         let mut completed = false;
         for partition in set {
-            match self.holdings.compared(peer, *partition) {
+            let claim = if strays.contains(partition) {
+                Claim::Stray
+            } else {
+                Claim::Replica
+            };
+            match self.holdings.compared(peer, *partition, claim) {
                 Settled::Nothing => {}
                 Settled::Complete => completed = true,
                 Settled::Droppable => self.drop_partition(*partition),
+                Settled::NotYet => {
+                    if let Some(session) = self.repair.sessions.get_mut(&peer) {
+                        session.unsettled = true;
+                    }
+                }
             }
         }
         if completed {

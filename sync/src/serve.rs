@@ -88,8 +88,15 @@ impl Replication {
                 Request::Probe { .. } | Request::More { .. } => None,
             },
         };
+        let stray = |partition: &&Partition| !self.holdings.is_replica(**partition);
+        let strays = partitions
+            .iter()
+            .filter(stray)
+            .copied()
+            .collect::<BTreeSet<_>>();
         let step = reply.map_or(Step::Stop, |reply: Reply| Step::Reply {
             reply: reply.to_bytes(),
+            strays: PartitionSet::from(&strays),
         });
         // Whoever hands a partition over lets go of what we say we hold: only of what is durable here.
         let message = Message::Reconcile { session, step };

@@ -418,3 +418,19 @@ fn replicas(sim: &Sim, name: &str) -> Vec<usize> {
         .filter(|n| placed.contains(&id(*n)))
         .collect()
 }
+
+#[test]
+fn two_that_hand_a_copy_over_to_each_other_do_not_both_let_go_of_it() {
+    let mut sim = mesh(2);
+    put(&mut sim, 0, "a/a", b"kept");
+    sim.run_for(secs(1));
+    // Each has heard that the other is the only replica: news of who comes and goes is not everywhere at once.
+    sim.set_view(0, view([1]));
+    sim.set_view(1, view([0]));
+    sim.run_for(secs(3));
+    sim.set_view(1, view([1]));
+    sim.run_for(secs(3));
+    let state = local(&mut sim, 1, &key("a/a"));
+    assert_eq!(siblings(&state), [b"kept".to_vec()]);
+    assert_eq!(sim.core(0).moving(), (0, 0), "and then it can go");
+}

@@ -68,7 +68,7 @@ fn step() -> impl Strategy<Value = Step> {
             partitions,
             request
         }),
-        reply().prop_map(|reply| Step::Reply { reply }),
+        (partitions(), reply()).prop_map(|(strays, reply)| Step::Reply { reply, strays }),
         Just(Step::Sent),
         Just(Step::Stop),
     ]
