@@ -208,7 +208,7 @@ impl Inner {
 }
 
 /// Whether there is nothing in an object that another does not have.
-fn holds(held: &Object, object: &Object) -> bool {
+pub(super) fn holds(held: &Object, object: &Object) -> bool {
     let mut both = held.clone();
     both.join(object);
     both == *held

@@ -1,9 +1,12 @@
 //! What is checked at every step.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use meshwork_crdt::Object;
 use meshwork_sync::{Key, Level, ReadStore, Written, stored_object};
 
+use super::custody::holds;
 use super::machine::Asked;
 use super::violation::Violation;
 use super::world::Inner;
@@ -166,10 +169,10 @@ impl Inner {
         for position in positions {
             let replicas = placement.replicas(position.partition());
             let mut seen = None;
-            for (number, machine) in self.machines.iter().enumerate() {
-                if !replicas.contains(&machine.id) || machine.retired {
-                    continue;
-                }
+            let (placed, strays): (Vec<_>, Vec<_>) = (0..self.machines.len())
+                .filter(|number| !self.machines[*number].retired)
+                .partition(|number| replicas.contains(&self.machines[*number].id));
+            for number in placed {
                 let object = match stored_object(&*self.store(number), &position) {
                     Ok(object) => object,
                     Err(error) => return Some(format!("n{number}: {error}")),
@@ -177,13 +180,22 @@ impl Inner {
                 let Some((key, object)) = object else {
                     return Some(format!("n{number} lacks {position:.8}"));
                 };
-                let digest = object.digest();
-                match seen {
-                    None => seen = Some((number, digest)),
-                    Some((_, before)) if before == digest => {}
+                match &seen {
+                    None => seen = Some((number, object)),
+                    Some((_, before)) if *before == object => {}
                     Some((other, _)) => {
                         return Some(format!("n{other} and n{number} differ about {key}"));
                     }
+                }
+            }
+            // A copy that is still to be handed over may be the only one of what was written while nobody else was in reach.
+            for number in strays {
+                let stray = stored_object(&*self.store(number), &position).ok().flatten();
+                let lacks = |(_, object): &(_, Arc<Object>)| {
+                    seen.as_ref().is_some_and(|(_, held)| !holds(held, object))
+                };
+                if let Some((key, _)) = stray.filter(lacks) {
+                    return Some(format!("n{number} has of {key} what its replicas lack"));
                 }
             }
         }
