@@ -57,6 +57,8 @@ pub struct Replication {
     last_id: u64,
     deliver: bool,
     pub(crate) takes_writes: bool,
+    /// Namespaces of the strong group: none of this engine's business.
+    pub(crate) strong: BTreeSet<String>,
 }
 
 /// What the driver must do next.
@@ -276,6 +278,7 @@ impl Replication {
             last_id: 0,
             deliver: false,
             takes_writes: true,
+            strong: BTreeSet::new(),
             limits,
             config,
             store,

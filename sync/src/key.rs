@@ -81,7 +81,10 @@ impl Key {
     }
 
     /// The limits, checked again for a key that came from a peer or a disk.
-    pub(crate) fn check(&self) -> Result<(), InvalidKey> {
+    ///
+    /// # Errors
+    /// [`InvalidKey`] when a part is outside its limits.
+    pub fn check(&self) -> Result<(), InvalidKey> {
         let allowed = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.');
         let namespace = self.namespace().as_bytes();
         if namespace.is_empty()

@@ -47,7 +47,9 @@ pub(crate) enum Purpose {
 const fn parked_for(refusal: Refusal) -> Duration {
     match refusal {
         Refusal::Storage => Duration::from_secs(1),
-        Refusal::Malformed | Refusal::ClockAhead | Refusal::TooLarge => Duration::from_secs(60),
+        Refusal::Malformed | Refusal::ClockAhead | Refusal::TooLarge | Refusal::Strong => {
+            Duration::from_secs(60)
+        }
     }
 }
 
@@ -153,6 +155,9 @@ impl Replication {
     fn receive_item(&mut self, wall_ms: u64, item: &Item) -> Result<u64, Refusal> {
         if self.journal.failure().is_some() || self.journal.is_full() {
             return Err(Refusal::Storage);
+        }
+        if self.strong.contains(item.key.namespace()) {
+            return Err(Refusal::Strong);
         }
         let delta = Object::decode(&item.object, &self.limits)
             .ok()

@@ -38,6 +38,9 @@ pub enum Refusal {
     /// The receiver's disk is full or failed. It may be taken later.
     #[error("the disk is full or failed")]
     Storage,
+    /// The key's namespace belongs to the strong group. Sending it again will not help.
+    #[error("its namespace belongs to the strong group")]
+    Strong,
 }
 
 /// One message between two members.

@@ -98,6 +98,11 @@ impl Replication {
             });
             return;
         }
+        if self.strong.contains(read.key.namespace()) {
+            let namespace = read.key.namespace().to_owned();
+            let result = Err(ReadError::Strong { namespace });
+            return self.outputs.push_back(Output::Found { id, result });
+        }
         let position = read.key.position();
         let partition = position.partition();
         let counts_here =

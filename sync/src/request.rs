@@ -104,6 +104,14 @@ pub struct Written {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WriteError {
+    /// The namespace belongs to the strong group. The caller's mistake; nothing changed.
+    #[error(
+        "{namespace} is a strong namespace: its keys are written through the strong group alone"
+    )]
+    Strong {
+        /// Which.
+        namespace: String,
+    },
     /// The operation does not fit the value. The caller's mistake; nothing changed.
     #[error(transparent)]
     Apply(#[from] ApplyOp),
@@ -182,6 +190,12 @@ pub struct Found {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReadError {
+    /// The namespace belongs to the strong group. The caller's mistake.
+    #[error("{namespace} is a strong namespace: its keys are read through the strong group alone")]
+    Strong {
+        /// Which.
+        namespace: String,
+    },
     /// Too many requests are under way; try again shortly.
     #[error("too many requests are under way; try again shortly")]
     Busy,

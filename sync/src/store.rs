@@ -11,11 +11,19 @@ pub enum Space {
     Outbox,
     /// The members last seen, so that a restarted node finds the mesh again.
     Members,
+    /// Log, vote and snapshot of the strong group, on the nodes that belong to it.
+    Strong,
 }
 
 impl Space {
     /// Every space.
-    pub const ALL: [Self; 4] = [Self::Meta, Self::Objects, Self::Outbox, Self::Members];
+    pub const ALL: [Self; 5] = [
+        Self::Meta,
+        Self::Objects,
+        Self::Outbox,
+        Self::Members,
+        Self::Strong,
+    ];
 
     /// Its name in files and messages.
     #[must_use]
@@ -25,6 +33,7 @@ impl Space {
             Self::Objects => "objects",
             Self::Outbox => "outbox",
             Self::Members => "members",
+            Self::Strong => "strong",
         }
     }
 }

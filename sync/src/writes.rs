@@ -1,5 +1,7 @@
 //! Coordinating writes: merge here, queue for the others, answer when enough of them hold it.
 
+use std::collections::BTreeSet;
+
 use meshwork_crdt::{CausalContext, Dot, Object, Op, Stamp};
 use meshwork_dht::Position;
 use meshwork_membership::planted::{Bug, planted};
@@ -53,6 +55,11 @@ impl Replication {
         }
     }
 
+    /// Leaves these namespaces to the strong group: their keys are neither read nor written here, nor taken from peers.
+    pub fn leave_to_strong(&mut self, namespaces: BTreeSet<String>) {
+        self.strong = namespaces;
+    }
+
     /// Refuses writes from here on with [`WriteError::Leaving`]: for a node that hands over what it has.
     pub const fn take_no_more_writes(&mut self) {
         self.takes_writes = false;
@@ -61,6 +68,10 @@ impl Replication {
     fn admit(&self, write: &Write) -> Result<(), WriteError> {
         if !self.takes_writes {
             return Err(WriteError::Leaving);
+        }
+        if self.strong.contains(write.key.namespace()) {
+            let namespace = write.key.namespace().to_owned();
+            return Err(WriteError::Strong { namespace });
         }
         if let Some(failure) = self.journal.failure() {
             return Err(failure.clone().into());

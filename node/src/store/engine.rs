@@ -8,7 +8,7 @@ use meshwork_sync::{Record, Space};
 
 use super::group::Group;
 
-/// A storage engine: ordered records in the four spaces, changed by durable groups.
+/// A storage engine: ordered records in a few spaces, changed by durable groups.
 ///
 /// [`commit`](Engine::commit) is called by one thread; reads may come from any thread at the same time. An engine knows nothing of
 /// record checksums: what it stores has been sealed, and what it returns is checked by [`Records`](super::Records).

@@ -37,6 +37,7 @@ struct Open {
     objects: Keyspace,
     outbox: Keyspace,
     members: Keyspace,
+    strong: Keyspace,
     database: Database,
 }
 
@@ -157,6 +158,7 @@ impl Open {
             objects: keyspace(Space::Objects)?,
             outbox: keyspace(Space::Outbox)?,
             members: keyspace(Space::Members)?,
+            strong: keyspace(Space::Strong)?,
             database,
         })
     }
@@ -167,6 +169,7 @@ impl Open {
             Space::Objects => &self.objects,
             Space::Outbox => &self.outbox,
             Space::Members => &self.members,
+            Space::Strong => &self.strong,
         }
     }
 

@@ -40,6 +40,7 @@ pub(super) const fn space_byte(space: Space) -> u8 {
         Space::Objects => 1,
         Space::Outbox => 2,
         Space::Members => 3,
+        Space::Strong => 4,
     }
 }
 
