@@ -189,16 +189,22 @@ fn meta(settings: &Settings, instance: u64, replica: ReplicaId) -> Meta {
         addresses: texts(&settings.advertise),
         zone: settings.zone.clone(),
         weight: settings.weight.max(1),
-        roles: if settings.weight == 0 {
-            0
-        } else {
-            roles::STORAGE
-        },
+        roles: roles_of(settings),
         wire_min: meshwork_sync::WIRE_VERSION,
         wire_max: meshwork_sync::WIRE_VERSION,
         instance,
         replica: replica.to_bytes(),
     }
+}
+
+fn roles_of(settings: &Settings) -> u32 {
+    let storage = if settings.weight == 0 {
+        0
+    } else {
+        roles::STORAGE
+    };
+    let voter = if settings.voter { roles::VOTER } else { 0 };
+    storage | voter
 }
 
 /// An open store: where to read, where to write, and where it says what became of that.

@@ -9,7 +9,7 @@ use meshwork_membership::NodeId;
 use meshwork_sync::{
     Found, InvalidKey, Key, Level, Prefix, Read, ReadError, Write, WriteError, Written,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::admission::Ticket;
 use crate::builder::Builder;
@@ -17,6 +17,7 @@ use crate::core::Status;
 use crate::driver::{Command, InviteError, Running};
 use crate::namespace::Namespace;
 use crate::net::{Net, NetStats};
+use crate::strong::{Request, SessionId, StrongDone, StrongError, StrongRequest};
 use crate::watch::Watch;
 
 /// A running node. Cheap to clone; all clones are the same node.
@@ -248,6 +249,42 @@ impl Mesh {
         match ended.wait_for(Option::is_some).await {
             Ok(reason) => reason.clone().unwrap_or(Ended::Stopped),
             Err(_) => Ended::Stopped,
+        }
+    }
+
+    /// `None` when the node has stopped.
+    pub(crate) async fn strong_request(
+        &self,
+        request: StrongRequest,
+        timeout: Duration,
+    ) -> Option<Result<StrongDone, StrongError>> {
+        self.ask(|answer| Command::Strong {
+            request,
+            timeout,
+            answer,
+        })
+        .await
+    }
+
+    /// Turns true when a session that was opened here ends.
+    pub(crate) async fn session_lost(
+        &self,
+        session: SessionId,
+    ) -> Result<watch::Receiver<bool>, RequestError<StrongError>> {
+        let lost = self.ask(|answer| Command::SessionLost { session, answer });
+        lost.await.ok_or(RequestError::Stopped)
+    }
+
+    /// Ends a session in the background; if the node is too busy for that, its time runs out.
+    pub(crate) fn close_session(&self, session: SessionId) {
+        let (answer, _nobody) = oneshot::channel();
+        let close = Command::Strong {
+            request: StrongRequest::In(session, Request::Close),
+            timeout: Duration::from_secs(5),
+            answer,
+        };
+        if self.commands.try_send(close).is_err() {
+            tracing::debug!(%session, "a session is left to run out");
         }
     }
 

@@ -18,6 +18,8 @@ pub struct Settings {
     pub zone: String,
     /// Share of the data relative to other nodes: 1 to 1,024; 0 for a node that holds no replicas.
     pub weight: u16,
+    /// Whether the node may vote in the strong group: for nodes that stay where they are and have a disk to be trusted, not for laptops.
+    pub voter: bool,
     /// Where to listen for members (UDP).
     pub listen: SocketAddr,
     /// Addresses to tell the other members instead of those listened on, such as behind a port forwarding.
@@ -86,6 +88,7 @@ impl Default for Settings {
             name: "node".into(),
             zone: String::new(),
             weight: 1,
+            voter: false,
             listen: SocketAddr::from(([0, 0, 0, 0], 0)),
             advertise: Vec::new(),
             http: SocketAddr::from(([127, 0, 0, 1], 0)),

@@ -47,6 +47,8 @@ pub struct SetupOptions {
     pub listen: Option<SocketAddr>,
     /// Where the HTTP door listens (TCP).
     pub http: Option<SocketAddr>,
+    /// Whether the node may vote in the strong group.
+    pub voter: bool,
 }
 
 /// A folder was not made into a member. What was made before is kept, and trying again goes on from there.
@@ -289,6 +291,7 @@ impl SetupOptions {
         Settings {
             name: self.name.clone().unwrap_or_else(host_name),
             zone: self.zone.clone().unwrap_or_default(),
+            voter: self.voter,
             listen: self.listen.unwrap_or_else(|| {
                 let any = SocketAddr::from(([0, 0, 0, 0], LISTEN_PORT));
                 free_udp(any).unwrap_or(any)

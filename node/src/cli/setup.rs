@@ -63,6 +63,9 @@ struct NodeArgs {
     /// Where to listen for programs on this machine (TCP); 127.0.0.1:7118 or another free port if left out
     #[arg(long, value_name = "IP:PORT")]
     http: Option<SocketAddr>,
+    /// Let this node vote on strong keys and locks: for machines that stay on, not for laptops
+    #[arg(long)]
+    voter: bool,
     /// Print what was made, as JSON
     #[arg(long)]
     json: bool,
@@ -139,6 +142,7 @@ impl NodeArgs {
             zone: self.zone.clone(),
             listen: self.listen,
             http: self.http,
+            voter: self.voter,
         }
     }
 }

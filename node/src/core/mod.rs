@@ -1,5 +1,6 @@
 //! `Node`: membership, placement and replication put together into one core, as pure as its parts.
 
+mod batches;
 mod config;
 mod node;
 mod status;

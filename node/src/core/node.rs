@@ -11,7 +11,12 @@ use meshwork_sync::{
     RequestId, Space, Store, StoreFailure, Write, WriteError, Written,
 };
 
+use super::batches::{Batches, Whose};
 use super::config::{NodeConfig, roles};
+use crate::strong::{
+    self, Ability, Able, MemberCondition, RejectStrong, SessionId, Strong, StrongDone, StrongError,
+    StrongOutput, StrongRequest, StrongSetup, VoterId,
+};
 
 /// One member of a mesh as a pure state machine: hand it what happened, then take [`Node::poll_output`] until it is empty.
 ///
@@ -22,6 +27,8 @@ pub struct Node {
     pub(super) me: NodeId,
     pub(super) membership: Membership,
     pub(super) replication: Replication,
+    pub(super) strong: Strong,
+    batches: Batches,
     pub(super) connected: BTreeSet<NodeId>,
     /// Members to say hello to when they are first connected: from a ticket, a command line or an earlier run.
     seeds: BTreeSet<NodeId>,
@@ -115,6 +122,15 @@ pub enum Output {
         /// Why.
         reason: Refusal,
     },
+    /// A strong request is answered.
+    Strong {
+        /// The request.
+        id: RequestId,
+        /// How it ended.
+        result: Result<StrongDone, StrongError>,
+    },
+    /// A session that was opened here has ended, and its locks with it.
+    SessionLost(SessionId),
     /// A watched key has changed.
     Changed {
         /// The key.
@@ -148,6 +164,9 @@ pub enum RejectFrame {
     /// By replication.
     #[error(transparent)]
     Replication(#[from] meshwork_sync::RejectMessage),
+    /// By the strong part.
+    #[error(transparent)]
+    Strong(#[from] RejectStrong),
 }
 
 /// Why a node cannot start from what it was given.
@@ -181,7 +200,17 @@ impl Node {
         let NodeConfig {
             membership,
             replication,
+            strong,
         } = setup.config;
+        let strong = StrongSetup {
+            me: setup.id,
+            replica: setup.replica,
+            origin: setup.origin,
+            ability: Ability::of(setup.meta.roles),
+            config: strong,
+            // Another stream of the same randomness.
+            random_seed: !setup.random_seed,
+        };
         let mut members = Membership::new(
             setup.id,
             setup.meta,
@@ -212,11 +241,14 @@ impl Node {
             members.seek_list();
         }
         members.restore(now, others);
+        let strong = Strong::open(strong, Arc::clone(&store), now);
         let replication = Replication::open(&identity, replication, setup.merges, store, now)?;
         let mut node = Self {
             me: setup.id,
             membership: members,
             replication,
+            strong,
+            batches: Batches::default(),
             connected: BTreeSet::new(),
             seeds,
             wanted: BTreeMap::new(),
@@ -238,6 +270,7 @@ impl Node {
                 self.membership.join(now, peer);
             }
             self.replication.handle_connected(now, peer);
+            self.strong.handle_connected(now, peer);
         }
         self.after(now);
     }
@@ -253,6 +286,7 @@ impl Node {
         if self.connected.remove(&peer) {
             self.membership.handle_unreachable(now, peer);
             self.replication.handle_disconnected(now, peer);
+            self.strong.handle_disconnected(now, peer);
         }
         self.after(now);
     }
@@ -274,6 +308,10 @@ impl Node {
                 .membership
                 .handle_message(now, from, frame)
                 .map_err(RejectFrame::from),
+            Class::Data | Class::Bulk if strong::Message::is_strong(frame) => self
+                .strong
+                .handle_frame(now, from, frame)
+                .map_err(RejectFrame::from),
             Class::Data | Class::Bulk => self
                 .replication
                 .handle_message(now, wall_ms, from, frame)
@@ -285,39 +323,69 @@ impl Node {
     }
 
     /// A batch is durable.
-    pub fn handle_stored(&mut self, id: u64) {
-        self.replication.handle_stored(id);
+    pub fn handle_stored(&mut self, now: Time, id: u64) {
+        match self.batches.stored(id) {
+            Some(Whose::Replication(id)) => self.replication.handle_stored(id),
+            Some(Whose::Strong(id)) => {
+                self.strong.handle_stored(now, id);
+                self.after(now);
+            }
+            None => {}
+        }
     }
 
-    /// A batch could not be made durable.
+    /// A batch could not be made durable, nor can any that was handed over after it.
     pub fn handle_store_failed(&mut self, now: Time, id: u64, failure: StoreFailure) {
-        self.replication.handle_store_failed(now, id, failure);
+        let failed = self.batches.failed(id);
+        if failed.strong {
+            self.strong.handle_store_failed(now, &failure);
+        }
+        if let Some(first) = failed.replication {
+            self.replication.handle_store_failed(now, first, failure);
+        }
+        self.after(now);
     }
 
     /// Does what is due. An extra call does nothing.
     pub fn handle_timeout(&mut self, now: Time) {
         self.membership.handle_timeout(now);
         self.replication.handle_timeout(now);
+        if self.strong.poll_timeout().is_some_and(|at| at <= now) {
+            self.strong.handle_timeout(now);
+        }
         self.after(now);
     }
 
     /// When [`Node::handle_timeout`] is to be called next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Time> {
-        match (
+        let times = [
             self.membership.poll_timeout(),
             self.replication.poll_timeout(),
-        ) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
+            self.strong.poll_timeout(),
+        ];
+        times.into_iter().flatten().min()
     }
 
     /// The next thing to do; call it until it returns `None` after every other call.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.outputs
-            .pop_front()
-            .or_else(|| self.replication.poll_output().map(from_replication))
+        let output = self.outputs.pop_front();
+        output.or_else(|| {
+            let output = self.replication.poll_output()?;
+            Some(from_replication(output, &mut self.batches))
+        })
+    }
+
+    /// Asks something of the strong group. Answered by [`Output::Strong`] with the same `id` within `timeout`.
+    pub fn ask(
+        &mut self,
+        now: Time,
+        id: RequestId,
+        request: StrongRequest,
+        timeout: core::time::Duration,
+    ) {
+        self.strong.request(now, id, request, timeout);
+        self.after(now);
     }
 
     /// Writes one key. Answered by [`Output::Written`] with the same `id`.
@@ -330,6 +398,12 @@ impl Node {
     /// Reads one key. Answered by [`Output::Found`] with the same `id`.
     pub fn read(&mut self, now: Time, id: RequestId, read: Read) {
         self.replication.read(now, id, read);
+    }
+
+    /// Whether this node keeps a session alive.
+    #[must_use]
+    pub fn keeps_session(&self, session: SessionId) -> bool {
+        self.strong.keeps(session)
     }
 
     /// Begins to tell of changes under `prefix` by [`Output::Changed`].
@@ -368,7 +442,7 @@ impl Node {
     pub fn retire(&mut self, now: Time) {
         self.replication.take_no_more_writes();
         let mut meta = self.meta().clone();
-        meta.roles &= !roles::STORAGE;
+        meta.roles &= !(roles::STORAGE | roles::VOTER);
         // Clearing a bit breaks no limit.
         let kept = self.set_meta(now, meta);
         debug_assert!(
@@ -434,6 +508,29 @@ impl Node {
         if core::mem::take(&mut self.view_changed) {
             self.follow_members(now);
         }
+        while let Some(output) = self.strong.poll_output() {
+            self.take_strong(output);
+        }
+    }
+
+    fn take_strong(&mut self, output: StrongOutput) {
+        let output = match output {
+            StrongOutput::Namespaces(namespaces) => {
+                return self.replication.leave_to_strong(namespaces);
+            }
+            StrongOutput::Send(to, frame) => Output::Send {
+                to,
+                class: class_of(&frame),
+                frame,
+            },
+            StrongOutput::Store(id, batch) => Output::Store {
+                id: self.batches.hand_over(Whose::Strong(id)),
+                batch,
+            },
+            StrongOutput::Done(id, result) => Output::Strong { id, result },
+            StrongOutput::Lost(session) => Output::SessionLost(session),
+        };
+        self.outputs.push_back(output);
     }
 
     /// Brings placement and connections in line with the members.
@@ -450,6 +547,7 @@ impl Node {
                 .collect(),
         };
         self.replication.handle_view(now, view);
+        self.tell_able(now);
         let members: BTreeMap<NodeId, Vec<String>> = self
             .membership
             .members()
@@ -467,6 +565,21 @@ impl Node {
         }
     }
 
+    /// Tells the strong group's leader who can vote.
+    fn tell_able(&mut self, now: Time) {
+        let me = core::iter::once(self.membership.me());
+        let able = me.chain(self.membership.members()).map(|member| {
+            let id = VoterId::from_be_bytes(member.meta.replica);
+            let able = Able {
+                node: member.id,
+                condition: condition(member),
+            };
+            (id, able)
+        });
+        let able = able.collect();
+        self.strong.handle_members(now, able);
+    }
+
     fn want(&mut self, peer: NodeId, addresses: Vec<String>) {
         if peer != self.me && self.wanted.get(&peer) != Some(&addresses) {
             self.wanted.insert(peer, addresses.clone());
@@ -475,24 +588,43 @@ impl Node {
     }
 }
 
-fn from_replication(output: meshwork_sync::Output) -> Output {
+fn condition(member: &meshwork_membership::Member) -> MemberCondition {
+    match member.state {
+        State::Left => MemberCondition::Retired,
+        _ if member.meta.roles & roles::VOTER == 0 => MemberCondition::Retired,
+        State::Down => MemberCondition::Down(member.since),
+        State::Alive | State::Suspect => MemberCondition::Up,
+    }
+}
+
+fn from_replication(output: meshwork_sync::Output, batches: &mut Batches) -> Output {
     match output {
         meshwork_sync::Output::Send { to, message } => {
             let frame = message.encode();
-            let class = if frame.len() > DATA_FRAME_BYTES_MAX {
-                Class::Bulk
-            } else {
-                Class::Data
-            };
-            Output::Send { to, class, frame }
+            Output::Send {
+                to,
+                class: class_of(&frame),
+                frame,
+            }
         }
-        meshwork_sync::Output::Store { id, batch } => Output::Store { id, batch },
+        meshwork_sync::Output::Store { id, batch } => Output::Store {
+            id: batches.hand_over(Whose::Replication(id)),
+            batch,
+        },
         meshwork_sync::Output::Written { id, result } => Output::Written { id, result },
         meshwork_sync::Output::Found { id, result } => Output::Found { id, result },
         meshwork_sync::Output::Kept { id } => Output::Kept { id },
         meshwork_sync::Output::Refused { peer, by, reason } => Output::Refused { peer, by, reason },
         meshwork_sync::Output::Changed { key, digest } => Output::Changed { key, digest },
         other => unreachable!("replication and node are built together: {other:?}"),
+    }
+}
+
+const fn class_of(frame: &[u8]) -> Class {
+    if frame.len() > DATA_FRAME_BYTES_MAX {
+        Class::Bulk
+    } else {
+        Class::Data
     }
 }
 

@@ -8,6 +8,7 @@ use meshwork_sync::{Counts, Lag, StoreFailure};
 use serde::Serialize;
 
 use super::node::Node;
+use crate::strong::StrongStatus;
 
 /// A member as seen from here.
 #[derive(Clone, Debug, Serialize)]
@@ -59,6 +60,8 @@ pub struct Status {
     pub outbox_bytes: u64,
     /// Whether nothing is left here that another node should have.
     pub handed_over: bool,
+    /// The strong group as seen from here.
+    pub strong: StrongStatus,
     /// Why writes are refused at present.
     pub store_failure: Option<String>,
     /// Writes of this node that peers refuse since its clock is ahead of theirs, since the start; each attempt counts.
@@ -109,6 +112,7 @@ impl Node {
             outbox_deltas: outbox.entries,
             outbox_bytes: outbox.bytes,
             handed_over: self.is_handed_over(),
+            strong: self.strong.status(),
             store_failure: self
                 .replication
                 .store_failure()

@@ -1,13 +1,15 @@
 //! What handles wait for: the same for the real driver and for the simulator's.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use meshwork_membership::Time;
 use meshwork_sync::{Found, Prefix, Read, ReadError, RequestId, Write, WriteError, Written};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::reply;
 use crate::core::{Node, Output};
+use crate::strong::{SessionId, StrongDone, StrongError, StrongRequest};
 use crate::watch::{Watch, Watcher};
 
 /// Hands requests to the core, and its answers to whoever asked.
@@ -16,6 +18,9 @@ pub(crate) struct Desk {
     next_request: RequestId,
     writes: BTreeMap<RequestId, oneshot::Sender<Result<Written, WriteError>>>,
     reads: BTreeMap<RequestId, oneshot::Sender<Result<Found, ReadError>>>,
+    strong: BTreeMap<RequestId, oneshot::Sender<Result<StrongDone, StrongError>>>,
+    /// Who is told when a session ends.
+    sessions: BTreeMap<SessionId, watch::Sender<bool>>,
     watchers: Vec<(Prefix, Watcher)>,
 }
 
@@ -46,6 +51,30 @@ impl Desk {
         self.next_request
     }
 
+    pub(crate) fn strong(
+        &mut self,
+        node: &mut Node,
+        (now, timeout): (Time, Duration),
+        request: StrongRequest,
+        answer: oneshot::Sender<Result<StrongDone, StrongError>>,
+    ) {
+        self.next_request += 1;
+        self.strong.insert(self.next_request, answer);
+        node.ask(now, self.next_request, request, timeout);
+    }
+
+    pub(crate) fn session_lost(
+        &mut self,
+        node: &Node,
+        session: SessionId,
+        answer: oneshot::Sender<watch::Receiver<bool>>,
+    ) {
+        self.sessions.retain(|_, told| !told.is_closed());
+        let (told, lost) = watch::channel(!node.keeps_session(session));
+        self.sessions.insert(session, told);
+        reply(answer, lost);
+    }
+
     pub(crate) fn watch(
         &mut self,
         node: &mut Node,
@@ -69,6 +98,16 @@ impl Desk {
             Output::Found { id, result } => {
                 if let Some(answer) = self.reads.remove(&id) {
                     reply(answer, result);
+                }
+            }
+            Output::Strong { id, result } => {
+                if let Some(answer) = self.strong.remove(&id) {
+                    reply(answer, result);
+                }
+            }
+            Output::SessionLost(session) => {
+                if let Some(told) = self.sessions.remove(&session) {
+                    told.send_replace(true);
                 }
             }
             Output::Changed { key, .. } => {

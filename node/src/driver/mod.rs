@@ -24,6 +24,7 @@ use crate::admission::Ticket;
 use crate::core::Status;
 use crate::mesh::Ended;
 use crate::net::Net;
+use crate::strong::{SessionId, StrongDone, StrongError, StrongRequest};
 use crate::watch::Watch;
 
 /// What a handle asks of the driver. An answer that nobody waits for any more is dropped.
@@ -36,6 +37,15 @@ pub(crate) enum Command {
     Read {
         read: Read,
         answer: oneshot::Sender<Result<Found, ReadError>>,
+    },
+    Strong {
+        request: StrongRequest,
+        timeout: Duration,
+        answer: oneshot::Sender<Result<StrongDone, StrongError>>,
+    },
+    SessionLost {
+        session: SessionId,
+        answer: oneshot::Sender<watch::Receiver<bool>>,
     },
     Watch {
         prefix: Prefix,

@@ -194,7 +194,11 @@ impl Driver {
                 }
                 Output::Unwant { peer } => self.net.unwant(peer),
                 Output::Member(event) => self.note_member(event),
-                Output::Written { .. } | Output::Found { .. } | Output::Changed { .. } => {
+                Output::Written { .. }
+                | Output::Found { .. }
+                | Output::Changed { .. }
+                | Output::Strong { .. }
+                | Output::SessionLost(_) => {
                     unreachable!("the desk takes answers")
                 }
             }
@@ -215,7 +219,7 @@ impl Driver {
     fn handle_outcome(&mut self, outcome: Outcome) {
         let now = self.now();
         match outcome {
-            Outcome::Stored { id } => self.node.handle_stored(id),
+            Outcome::Stored { id } => self.node.handle_stored(now, id),
             Outcome::StoreFailed { id, reason } => {
                 tracing::error!(%reason, "the store did not take a batch");
                 match reason {
@@ -335,6 +339,16 @@ impl Driver {
             }
             Command::Read { read, answer } => {
                 self.desk.read(&mut self.node, now, read, answer);
+            }
+            Command::Strong {
+                request,
+                timeout,
+                answer,
+            } => self
+                .desk
+                .strong(&mut self.node, (now, timeout), request, answer),
+            Command::SessionLost { session, answer } => {
+                self.desk.session_lost(&self.node, session, answer);
             }
             Command::Watch { prefix, answer } => self.desk.watch(&mut self.node, prefix, answer),
             Command::Status { answer } => reply(answer, self.node.status(now)),

@@ -190,7 +190,9 @@ impl Inner {
             }
             // A copy that is still to be handed over may be the only one of what was written while nobody else was in reach.
             for number in strays {
-                let stray = stored_object(&*self.store(number), &position).ok().flatten();
+                let stray = stored_object(&*self.store(number), &position)
+                    .ok()
+                    .flatten();
                 let lacks = |(_, object): &(_, Arc<Object>)| {
                     seen.as_ref().is_some_and(|(_, held)| !holds(held, object))
                 };

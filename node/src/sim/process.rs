@@ -97,7 +97,8 @@ impl Inner {
                 addresses: vec![target.address.clone()],
                 zone: target.zone.clone(),
                 weight: 64,
-                roles: roles::STORAGE,
+                // The strong group grows to five, and those who come in as others leave take their places.
+                roles: roles::STORAGE | roles::VOTER,
                 wire_min: meshwork_sync::WIRE_VERSION,
                 wire_max: meshwork_sync::WIRE_VERSION,
                 instance,
@@ -242,7 +243,11 @@ impl Inner {
                 ));
             }
             Output::Kept { .. } => {}
-            Output::Written { .. } | Output::Found { .. } | Output::Changed { .. } => {
+            Output::Written { .. }
+            | Output::Found { .. }
+            | Output::Changed { .. }
+            | Output::Strong { .. }
+            | Output::SessionLost(_) => {
                 self.judge(machine, &output);
                 if let Some(process) = &mut self.machines[machine].process {
                     // The desk takes all of these.
@@ -308,7 +313,7 @@ impl Inner {
             .all(|ended| matches!(ended, DiskEnded::Stored(_)));
         for ended in ended {
             self.on(machine, |process| match ended {
-                DiskEnded::Stored(id) => process.node.handle_stored(id),
+                DiskEnded::Stored(id) => process.node.handle_stored(now, id),
                 DiskEnded::Failed(id, failure) => {
                     process.node.handle_store_failed(now, id, failure);
                 }
@@ -395,6 +400,14 @@ impl Inner {
                     let key = read.key.clone();
                     let id = desk.read(node, now, read, answer);
                     process.reads.insert(id, key);
+                }
+                Command::Strong {
+                    request,
+                    timeout,
+                    answer,
+                } => desk.strong(node, (now, timeout), request, answer),
+                Command::SessionLost { session, answer } => {
+                    desk.session_lost(node, session, answer);
                 }
                 Command::Watch { prefix, answer } => desk.watch(node, prefix, answer),
                 Command::Status { answer } => reply(answer, node.status(now)),

@@ -66,6 +66,50 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// What it costs to carry, about, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        let Self::Request { request, .. } = self else {
+            return SMALL_BYTES;
+        };
+        let values = match request {
+            Request::Transact(transaction) => transaction.bytes(),
+            Request::Acquire { note, .. } => note.len(),
+            Request::Create { namespace } => namespace.len(),
+            Request::Release { .. } | Request::Draw { .. } | Request::Close => 0,
+        };
+        values + SMALL_BYTES
+    }
+}
+
+impl Command {
+    /// Every key, lock and sequence that it names.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &Key> {
+        let request = match self {
+            Self::Request { request, .. } => Some(request),
+            Self::Open { .. } | Self::Expire { .. } | Self::GiveUp { .. } => None,
+        };
+        let named = request.and_then(|request| match request {
+            Request::Acquire { lock, .. } | Request::Release { lock } => Some(lock),
+            Request::Draw { sequence, .. } => Some(sequence),
+            Request::Transact(_) | Request::Create { .. } | Request::Close => None,
+        });
+        let transaction = request.and_then(|request| match request {
+            Request::Transact(transaction) => Some(transaction),
+            Request::Acquire { .. }
+            | Request::Release { .. }
+            | Request::Create { .. }
+            | Request::Draw { .. }
+            | Request::Close => None,
+        });
+        let keys = transaction.into_iter().flat_map(Transaction::all_keys);
+        named.into_iter().chain(keys)
+    }
+}
+
+/// A command without the values in it.
+const SMALL_BYTES: usize = 64;
+
 /// What a session can ask for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -87,6 +131,11 @@ pub enum Request {
     Release {
         /// The lock.
         lock: Key,
+    },
+    /// Makes a namespace the group's. Answered by [`Outcome::Created`], also when it was before.
+    Create {
+        /// Its name.
+        namespace: String,
     },
     /// Draws numbers that nobody else gets. Answered by [`Outcome::Drawn`].
     Draw {
@@ -128,6 +177,52 @@ pub struct Transaction {
     pub then: Vec<KeyOp>,
     /// Done when one does not.
     pub otherwise: Vec<KeyOp>,
+}
+
+impl Transaction {
+    /// Every key and lock that it names.
+    fn all_keys(&self) -> impl Iterator<Item = &Key> {
+        let locks = self
+            .conditions
+            .iter()
+            .filter_map(|condition| match condition {
+                Condition::Held { lock, .. } => Some(lock),
+                Condition::Value { .. } | Condition::Unchanged { .. } => None,
+            });
+        self.keys().chain(locks)
+    }
+
+    /// Every key it touches.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &Key> {
+        let conditions = self
+            .conditions
+            .iter()
+            .filter_map(|condition| match condition {
+                Condition::Value { key, .. } | Condition::Unchanged { key, .. } => Some(key),
+                // A lock is in no namespace: only its name looks like it.
+                Condition::Held { .. } => None,
+            });
+        let ops = self.then.iter().chain(&self.otherwise);
+        conditions.chain(ops.map(|op| match op {
+            KeyOp::Get { key } | KeyOp::Put { key, .. } | KeyOp::Delete { key } => key,
+        }))
+    }
+
+    fn bytes(&self) -> usize {
+        let conditions = self.conditions.iter().map(|condition| match condition {
+            Condition::Value { key, value } => {
+                key.name().len() + value.as_ref().map_or(0, Vec::len)
+            }
+            Condition::Unchanged { key, .. } | Condition::Held { lock: key, .. } => {
+                key.name().len()
+            }
+        });
+        let ops = self.then.iter().chain(&self.otherwise).map(|op| match op {
+            KeyOp::Get { key } | KeyOp::Delete { key } => key.name().len(),
+            KeyOp::Put { key, value, .. } => key.name().len() + value.len(),
+        });
+        conditions.chain(ops).map(|bytes| bytes + SMALL_BYTES).sum()
+    }
 }
 
 /// Something that holds or not.
@@ -221,6 +316,11 @@ pub enum Outcome {
     },
     /// The lock is neither held nor waited for.
     Released,
+    /// The namespace is the group's.
+    Created {
+        /// Whether it was not before.
+        new: bool,
+    },
     /// The numbers from `first` on, as many as were asked for.
     Drawn {
         /// The first of them.
@@ -283,6 +383,14 @@ pub enum Refusal {
     /// The group holds as much as it may.
     #[error("the group holds as many {0} as it may; delete some")]
     Full(Full),
+    /// The group has no such namespace.
+    #[error(
+        "{namespace:?} is no strong namespace: create it first (`meshwork namespace create {namespace} --strong`)"
+    )]
+    NoNamespace {
+        /// Its name.
+        namespace: String,
+    },
     /// Another session holds the lock.
     #[error("session {by} holds the lock")]
     Held {
@@ -305,6 +413,8 @@ pub enum TooLarge {
     Value,
     /// Conditions and steps of a transaction together.
     Transaction,
+    /// The values that a transaction writes, or that its steps find, together.
+    Values,
 }
 
 impl fmt::Display for TooLarge {
@@ -312,6 +422,7 @@ impl fmt::Display for TooLarge {
         f.write_str(match self {
             Self::Value => "a value",
             Self::Transaction => "a transaction",
+            Self::Values => "what a transaction writes or finds",
         })
     }
 }
@@ -330,6 +441,8 @@ pub enum Full {
     Locks,
     /// Sequences, or numbers in one.
     Sequences,
+    /// Strong namespaces.
+    Namespaces,
 }
 
 impl fmt::Display for Full {
@@ -340,6 +453,7 @@ impl fmt::Display for Full {
             Self::Waiters => "waiters",
             Self::Locks => "locks",
             Self::Sequences => "sequences",
+            Self::Namespaces => "namespaces",
         })
     }
 }

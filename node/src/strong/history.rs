@@ -74,6 +74,10 @@ impl History {
         self.changes.push_back((revision, change));
     }
 
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &(Revision, Change)> {
+        self.changes.iter()
+    }
+
     /// What changed after a revision; `None` when some of it is forgotten.
     pub(crate) fn after(
         &self,

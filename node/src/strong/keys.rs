@@ -35,6 +35,9 @@ pub(crate) const VALUE_BYTES_MAX: usize = 256 << 10;
 /// Conditions and steps of one transaction.
 pub(crate) const TRANSACTION_STEPS_MAX: usize = 128;
 
+/// What a transaction writes, and what its steps find, in bytes: question and answer each fit one frame.
+pub(crate) const TRANSACTION_BYTES_MAX: usize = 512 << 10;
+
 /// Keys and values together, in bytes: the group is for the few keys that must be linearizable, and each voter holds them in memory.
 pub(crate) const KEYS_BYTES_MAX: usize = 256 << 20;
 
@@ -122,12 +125,23 @@ impl Keys {
 
     /// Refuses what is too large, before anything is changed.
     fn check_size(&self, ops: &[KeyOp]) -> Result<(), Refusal> {
-        let mut more = 0;
+        let (mut more, mut written, mut found) = (0, 0, 0);
         for op in ops {
+            let (KeyOp::Get { key } | KeyOp::Put { key, .. } | KeyOp::Delete { key }) = op;
+            found += self.get(key).map_or(0, |found| found.value.len());
             if let KeyOp::Put { key, value, .. } = op {
                 check_value(value)?;
+                written += value.len();
                 more += bytes_of(key, value.len());
             }
+        }
+        let size = written.max(found);
+        if size > TRANSACTION_BYTES_MAX {
+            return Err(Refusal::TooLarge {
+                what: TooLarge::Values,
+                size,
+                max: TRANSACTION_BYTES_MAX,
+            });
         }
         if more > 0 && self.bytes + more > KEYS_BYTES_MAX {
             return Err(Refusal::Full(Full::Bytes));

@@ -142,6 +142,10 @@ impl Locks {
         self.locks.get(lock)
     }
 
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Key, &Lock)> {
+        self.locks.iter()
+    }
+
     pub(crate) fn is_held_under(&self, lock: &Key, token: Token) -> bool {
         let lock = self.locks.get(lock);
         lock.is_some_and(|lock| lock.holders.values().any(|holder| holder.token == token))

@@ -39,7 +39,7 @@ pub(crate) enum Admission {
 pub(crate) const SESSIONS_MAX: usize = 100_000;
 
 /// Answers that are kept for one session.
-pub(crate) const ANSWERS_MAX: usize = 256;
+pub(crate) const ANSWERS_MAX: usize = 1_024;
 
 impl Sessions {
     pub(crate) fn is_full(&self) -> bool {
@@ -57,6 +57,10 @@ impl Sessions {
 
     pub(crate) fn close(&mut self, session: SessionId) -> bool {
         self.sessions.remove(&session).is_some()
+    }
+
+    pub(crate) fn ttl_ms(&self, session: SessionId) -> Option<u32> {
+        self.sessions.get(&session).map(|session| session.ttl_ms)
     }
 
     /// All sessions, and how long each lives without being heard of, in milliseconds.

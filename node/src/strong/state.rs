@@ -1,13 +1,14 @@
 //! The state that every voter and learner builds from the log: the same commands give the same state and the same answers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
+use std::time::Duration;
 
 use meshwork_sync::Key;
 use serde::{Deserialize, Serialize};
 
 use super::command::{
-    Command, Found, Full, Mode, Outcome, Refusal, Request, Revision, SessionId, Wait,
+    Command, Found, Full, Mode, Outcome, Refusal, Request, Revision, SessionId, Transaction, Wait,
 };
 use super::history::{Change, History};
 use super::keys::{Keys, check_value};
@@ -52,6 +53,8 @@ struct Kept {
     sessions: Sessions,
     /// The last number that was drawn from each.
     sequences: BTreeMap<Key, u64>,
+    /// Namespaces whose keys are the group's.
+    namespaces: BTreeSet<String>,
 }
 
 /// No group has agreed on so much: a snapshot that says so is not one of ours.
@@ -62,6 +65,9 @@ const SNAPSHOT_VERSION: u8 = 1;
 
 /// Sequences that numbers may be drawn from.
 const SEQUENCES_MAX: usize = 100_000;
+
+/// Strong namespaces: every node of the mesh knows all of them.
+const NAMESPACES_MAX: usize = 1_024;
 
 /// Bytes are no snapshot of ours: damaged, or of a later release. Nothing changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -99,6 +105,13 @@ impl State {
             kept: Kept::default(),
             history: History::from(Revision(0)),
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn with_namespaces<const N: usize>(namespaces: [&str; N]) -> Self {
+        let mut state = Self::new();
+        state.kept.namespaces = namespaces.map(String::from).into();
+        state
     }
 
     /// Applies the next command of the log. Answers those of clients; what others wait for is in [`State::changes_after`].
@@ -143,6 +156,12 @@ impl State {
         self.kept.revision
     }
 
+    /// The namespaces whose keys are the group's.
+    #[must_use]
+    pub const fn namespaces(&self) -> &BTreeSet<String> {
+        &self.kept.namespaces
+    }
+
     /// A key's value.
     #[must_use]
     pub fn get(&self, key: &Key) -> Option<&Found> {
@@ -166,6 +185,34 @@ impl State {
     /// All sessions, and how long each lives without being heard of, in milliseconds.
     pub fn sessions(&self) -> impl Iterator<Item = (SessionId, u32)> + '_ {
         self.kept.sessions.iter()
+    }
+
+    /// How long a session lives without being heard of; `None` when there is no such session.
+    #[must_use]
+    pub fn session_ttl(&self, session: SessionId) -> Option<Duration> {
+        let ttl_ms = self.kept.sessions.ttl_ms(session)?;
+        Some(Duration::from_millis(ttl_ms.into()))
+    }
+
+    /// Who waits for which lock, and for how long.
+    pub fn waiters(&self) -> impl Iterator<Item = (&Key, SessionId, Wait)> {
+        let locks = self.kept.locks.iter();
+        locks.flat_map(|(key, lock)| {
+            let waiters = lock.waiters();
+            waiters.map(move |waiter| (key, waiter.session, waiter.wait))
+        })
+    }
+
+    /// Whether a session waits for a lock.
+    #[must_use]
+    pub fn waits(&self, session: SessionId, lock: &Key) -> bool {
+        let mut waiters = self.lock(lock).into_iter().flat_map(Lock::waiters);
+        waiters.any(|waiter| waiter.session == session)
+    }
+
+    /// The latest changes, in order.
+    pub fn changes(&self) -> impl DoubleEndedIterator<Item = &(Revision, Change)> {
+        self.history.iter()
     }
 
     /// What changed after a revision, in order and without gaps. `None` when that is too long ago, or before the snapshot that this
@@ -225,6 +272,7 @@ impl State {
         match request {
             Request::Transact(transaction) => {
                 let at = (session, self.kept.revision);
+                self.check_namespaces(transaction)?;
                 let Kept { keys, locks, .. } = &mut self.kept;
                 let done = keys.transact(at, transaction, locks)?;
                 self.note_keys(done.changed);
@@ -245,6 +293,7 @@ impl State {
                 self.note_turns(turns.into_iter().map(|turn| (lock.clone(), turn)));
                 Ok(Outcome::Released)
             }
+            Request::Create { namespace } => self.create(namespace),
             Request::Draw { sequence, count } => self.draw(sequence, *count),
             Request::Close => {
                 self.end(session);
@@ -287,6 +336,31 @@ impl State {
         }
         self.note_turns(turns);
         answer
+    }
+
+    fn create(&mut self, namespace: &str) -> Answer {
+        // The rules for the names of namespaces are those of keys.
+        if Key::new(namespace, b"*").is_err() {
+            let namespace = namespace.chars().take(Key::NAMESPACE_BYTES_MAX).collect();
+            return Err(Refusal::NoNamespace { namespace });
+        }
+        let namespaces = &mut self.kept.namespaces;
+        if !namespaces.contains(namespace) && namespaces.len() >= NAMESPACES_MAX {
+            return Err(Refusal::Full(Full::Namespaces));
+        }
+        let new = namespaces.insert(namespace.to_owned());
+        Ok(Outcome::Created { new })
+    }
+
+    /// What is no strong namespace's is not the group's: it may be written elsewhere without asking anybody.
+    fn check_namespaces(&self, transaction: &Transaction) -> Result<(), Refusal> {
+        let known = |key: &&Key| !self.kept.namespaces.contains(key.namespace());
+        match transaction.keys().find(known) {
+            None => Ok(()),
+            Some(key) => Err(Refusal::NoNamespace {
+                namespace: key.namespace().to_owned(),
+            }),
+        }
     }
 
     fn draw(&mut self, sequence: &Key, count: u32) -> Answer {

@@ -9,3 +9,4 @@ mod faults;
 mod kinds;
 mod life;
 mod members;
+mod strong;

@@ -39,12 +39,25 @@ pub(crate) fn options(name: &str) -> SetupOptions {
 
 /// Founds a mesh and lets `count - 1` further nodes join it.
 pub(crate) async fn mesh_of(count: usize) -> Vec<Member> {
+    mesh_with(count, options).await
+}
+
+/// The same with nodes that can all vote in the strong group.
+pub(crate) async fn mesh_of_voters(count: usize) -> Vec<Member> {
+    let voter = |name: &str| SetupOptions {
+        voter: true,
+        ..options(name)
+    };
+    mesh_with(count, voter).await
+}
+
+async fn mesh_with(count: usize, options: fn(&str) -> SetupOptions) -> Vec<Member> {
     let folder = tempfile::tempdir().unwrap();
     setup::found(folder.path(), "home", &options("n0")).unwrap();
     let mesh = start(&folder).await;
     let mut members = vec![Member { folder, mesh }];
     for n in 1..count {
-        let joined = join(&members[0].mesh, &format!("n{n}")).await;
+        let joined = join_with(&members[0].mesh, &options(&format!("n{n}"))).await;
         members.push(joined);
     }
     settle(&members).await;
@@ -52,20 +65,19 @@ pub(crate) async fn mesh_of(count: usize) -> Vec<Member> {
 }
 
 pub(crate) async fn join(inviter: &Mesh, name: &str) -> Member {
+    join_with(inviter, &options(name)).await
+}
+
+async fn join_with(inviter: &Mesh, options: &SetupOptions) -> Member {
     until("the inviter has an address", || async {
         !inviter.addresses().is_empty()
     })
     .await;
     let ticket = inviter.invite(Duration::from_secs(60)).await.unwrap();
     let folder = tempfile::tempdir().unwrap();
-    setup::join(
-        folder.path(),
-        &ticket,
-        &options(name),
-        Duration::from_secs(10),
-    )
-    .await
-    .unwrap();
+    setup::join(folder.path(), &ticket, options, Duration::from_secs(10))
+        .await
+        .unwrap();
     let mesh = start(&folder).await;
     Member { folder, mesh }
 }

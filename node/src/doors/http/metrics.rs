@@ -387,6 +387,7 @@ mod tests {
             handed_over: true,
             clock_ahead_by_peers: 0,
             frames_refused: 0,
+            strong: crate::strong::StrongStatus::default(),
             store_failure: Some("full".into()),
             counts: Counts::default(),
         };

@@ -76,6 +76,7 @@ fn failed(error: WriteError) -> Failure {
         | WriteError::OutboxFull { .. }
         | WriteError::Unavailable { .. }
         | WriteError::Leaving
+        | WriteError::Strong { .. }
         | WriteError::Damaged => Failure::Refused(error.to_string()),
         // What a later release adds.
         _ => unknown(error),

@@ -3,17 +3,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use meshwork_sync::Key;
 use proptest::prelude::*;
 
-use super::*;
+use crate::strong::*;
 
 fn key(text: &str) -> Key {
     Key::parse(text).unwrap()
 }
 
 /// A group whose sessions count their requests.
-#[derive(Default)]
 struct Group {
     state: State,
     sequences: BTreeMap<SessionId, u64>,
+}
+
+impl Default for Group {
+    fn default() -> Self {
+        let state = State::with_namespaces(["a", "bank", "jobs", "k"]);
+        let sequences = BTreeMap::new();
+        Self { state, sequences }
+    }
 }
 
 type Answer = Result<Outcome, Refusal>;
@@ -206,11 +213,11 @@ fn answers_that_nobody_takes_are_bounded() {
             count: 1,
         },
     };
-    for sequence in 1..=256 {
+    for sequence in 1..=1_024 {
         assert!(group.state.apply(&ask(sequence)).unwrap().is_ok());
     }
-    let refused = Some(Err(Refusal::TooManyAnswers { max: 256 }));
-    assert_eq!(group.state.apply(&ask(257)), refused);
+    let refused = Some(Err(Refusal::TooManyAnswers { max: 1_024 }));
+    assert_eq!(group.state.apply(&ask(1_025)), refused);
     let first = Some(Ok(Outcome::Drawn { first: 1 }));
     assert_eq!(group.state.apply(&ask(1)), first, "retries still are");
 }
@@ -504,7 +511,8 @@ proptest! {
         steps in any_steps(),
         again in proptest::collection::vec(any::<bool>(), 80),
     ) {
-        let (mut once, mut twice) = (State::new(), State::new());
+        let new = || Group::default().state;
+        let (mut once, mut twice) = (new(), new());
         let mut sequence = 0;
         for _ in 0..4 {
             once.apply(&Command::Open { ttl_ms: 1 });

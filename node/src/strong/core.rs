@@ -1,0 +1,610 @@
+//! The strong part of a node: its voter, if it has one, its questions to the leader, and what it knows of the group.
+
+mod roster;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use meshwork_crdt::ReplicaId;
+use meshwork_membership::{NodeId, Time};
+use meshwork_sync::{Batch, Origin, RequestId, Space, Store, StoreFailure};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::client::{Client, StrongDone, StrongError, StrongRequest, Wish};
+use super::command::SessionId;
+use super::group::{Effect, Group, GroupConfig, Who};
+use super::growth::{Able, Growth};
+use super::leader::Leader;
+use super::log::Log;
+use super::message::{DecodeStrong, Message, Reply, Roster};
+use super::records::{self, GroupId, Head, OpenGroup, VoterId};
+use super::wire::RejectRaft;
+
+/// What the strong part starts from.
+#[derive(Debug)]
+pub(crate) struct StrongSetup {
+    pub(crate) me: NodeId,
+    pub(crate) replica: ReplicaId,
+    pub(crate) origin: Origin,
+    /// Whether this node was set up to vote.
+    pub(crate) ability: Ability,
+    pub(crate) config: GroupConfig,
+    pub(crate) random_seed: u64,
+}
+
+/// Whether a node may be made a voter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ability {
+    /// It stays where it is, and has a disk to be trusted.
+    Votes,
+    /// It only asks.
+    Asks,
+}
+
+impl Ability {
+    /// That of a node with these roles.
+    pub(crate) const fn of(roles: u32) -> Self {
+        if roles & crate::core::roles::VOTER == 0 {
+            Self::Asks
+        } else {
+            Self::Votes
+        }
+    }
+}
+
+/// What the driver must do next.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum StrongOutput {
+    Send(NodeId, Vec<u8>),
+    Store(u64, Arc<Batch>),
+    Done(RequestId, Result<StrongDone, StrongError>),
+    /// These namespaces are the group's, as far as this node knows.
+    Namespaces(BTreeSet<String>),
+    Lost(SessionId),
+}
+
+/// A frame about strong keys is refused. The peer's fault; nothing changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RejectStrong {
+    /// It does not decode.
+    #[error(transparent)]
+    Decode(#[from] DecodeStrong),
+    /// It is of another group, or of one that this node knows nothing of.
+    #[error("it speaks for another group")]
+    Group,
+    /// Raft would not survive it.
+    #[error(transparent)]
+    Raft(#[from] RejectRaft),
+}
+
+/// The strong part of a node.
+pub(crate) struct Strong {
+    setup: StrongSetup,
+    store: Arc<dyn Store + Send + Sync>,
+    rng: ChaCha8Rng,
+    group: Option<Box<Group>>,
+    /// Why this node takes no part in its group, and when it tries again.
+    out: Option<(String, Option<Time>)>,
+    leader: Leader,
+    client: Client,
+    growth: Growth,
+    roster: Option<Roster>,
+    /// Whom this founder has let form the group, for good.
+    formed_by: Option<NodeId>,
+    /// Whether that is on its way to the disk.
+    leave_under_way: bool,
+    connected: BTreeSet<NodeId>,
+    /// When a node that can vote asks again whether it may form a group.
+    ask_to_form: Option<Time>,
+    /// Batches under way, and which group's they are.
+    batches: BTreeMap<u64, Stored>,
+    next_batch: u64,
+    /// How often the group was opened: a batch of an earlier one is none of this.
+    opened: u64,
+    outputs: VecDeque<StrongOutput>,
+}
+
+impl core::fmt::Debug for Strong {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Strong")
+            .field("group", &self.group)
+            .field("out", &self.out)
+            .field("roster", &self.roster)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a batch makes durable.
+#[derive(Clone, Copy, Debug)]
+enum Stored {
+    Group {
+        opened: u64,
+        id: u64,
+    },
+    Roster,
+    /// The word that this node may form the group.
+    Leave(NodeId),
+}
+
+/// The record of the [`Roster`].
+const ROSTER: &[u8] = b"r";
+
+/// The record of who may form the group, on the founder.
+const FORMED_BY: &[u8] = b"f";
+
+/// The wait before a group is opened again that the disk had no room for.
+const OPEN_AGAIN: Duration = Duration::from_secs(1);
+
+/// The wait before a node that can vote asks again whether it may form a group.
+const ASK_TO_FORM: Duration = Duration::from_secs(5);
+
+impl Strong {
+    /// Goes on with what the store holds. Where that cannot be used the node asks others and takes no part itself.
+    pub(crate) fn open(setup: StrongSetup, store: Arc<dyn Store + Send + Sync>, now: Time) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(setup.random_seed);
+        // Half of all numbers are left to count on with.
+        let first_ask = rng.next_u64() >> 1;
+        let mut strong = Self {
+            rng,
+            client: Client::new(setup.config.election_timeout, first_ask),
+            setup,
+            store,
+            group: None,
+            out: None,
+            leader: Leader::default(),
+            growth: Growth::default(),
+            roster: None,
+            formed_by: None,
+            leave_under_way: false,
+            connected: BTreeSet::new(),
+            ask_to_form: None,
+            batches: BTreeMap::new(),
+            next_batch: 0,
+            opened: 0,
+            outputs: VecDeque::new(),
+        };
+        if let Err(error) = strong.restore(now) {
+            strong.stay_out(error.to_string());
+        }
+        let able = strong.setup.ability == Ability::Votes && strong.out.is_none();
+        if able && strong.group.is_none() && strong.roster.is_none() {
+            strong.ask_to_form = Some(now);
+        }
+        strong.client.handle_connected(now, strong.setup.me);
+        strong.after(now);
+        strong
+    }
+
+    fn restore(&mut self, now: Time) -> Result<(), OpenGroup> {
+        self.formed_by = records::read(&*self.store, FORMED_BY)?;
+        self.roster = records::read(&*self.store, ROSTER)?;
+        if let Some(roster) = &self.roster {
+            self.client.set_nodes(now, roster.nodes.values().copied());
+            let namespaces = roster.namespaces.clone();
+            self.outputs.push_back(StrongOutput::Namespaces(namespaces));
+        }
+        if self.setup.origin == Origin::Restored {
+            self.forget_group()
+        } else {
+            self.open_group(now)
+        }
+    }
+
+    fn stay_out(&mut self, reason: String) {
+        tracing::error!(reason, "this node takes no part in the strong group");
+        self.leader.resign(None);
+        self.out = Some((reason, None));
+    }
+
+    pub(crate) fn request(
+        &mut self,
+        now: Time,
+        id: RequestId,
+        request: StrongRequest,
+        timeout: Duration,
+    ) {
+        self.client.request(now, id, request, now + timeout);
+        self.after(now);
+    }
+
+    pub(crate) fn handle_connected(&mut self, now: Time, peer: NodeId) {
+        self.connected.insert(peer);
+        self.client.handle_connected(now, peer);
+        if let Some(roster) = self.roster.clone() {
+            self.send(peer, &Message::Roster(Box::new(roster)));
+        }
+        self.after(now);
+    }
+
+    pub(crate) fn handle_disconnected(&mut self, now: Time, peer: NodeId) {
+        self.connected.remove(&peer);
+        self.client.handle_disconnected(now, peer);
+        self.leader.forget(peer);
+        self.after(now);
+    }
+
+    /// A frame from a member.
+    ///
+    /// # Errors
+    /// [`RejectStrong`]; nothing has changed then.
+    pub(crate) fn handle_frame(
+        &mut self,
+        now: Time,
+        from: NodeId,
+        frame: &[u8],
+    ) -> Result<(), RejectStrong> {
+        let message = Message::decode(frame)?;
+        let taken = self.handle_message(now, from, message);
+        self.after(now);
+        taken
+    }
+
+    /// A batch is durable.
+    pub(crate) fn handle_stored(&mut self, now: Time, id: u64) {
+        match self.batches.remove(&id) {
+            Some(Stored::Group { opened, id }) if opened == self.opened => {
+                if let Some(group) = &mut self.group {
+                    group.handle_stored(now, id);
+                }
+            }
+            Some(Stored::Leave(node)) => {
+                self.formed_by = Some(node);
+                self.let_form(now, node);
+            }
+            Some(Stored::Group { .. } | Stored::Roster) | None => {}
+        }
+        self.after(now);
+    }
+
+    /// The disk did not take what it was given. What this voter has in memory may be more than what is on the disk: it begins again from there,
+    /// as after a crash, and answers nothing until then.
+    pub(crate) fn handle_store_failed(&mut self, now: Time, failure: &StoreFailure) {
+        self.batches.clear();
+        self.leave_under_way = false;
+        if self.group.take().is_some() {
+            let again = (*failure == StoreFailure::Full).then(|| now + OPEN_AGAIN);
+            self.out = Some((failure.to_string(), again));
+        }
+        self.leader.resign(None);
+        self.after(now);
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Time) {
+        if let Some((_, Some(again))) = self.out
+            && again <= now
+        {
+            self.out = None;
+            if let Err(error) = self.open_group(now) {
+                self.stay_out(error.to_string());
+            }
+        }
+        if let Some(group) = &mut self.group {
+            if group.poll_timeout() <= now {
+                group.handle_timeout(now);
+            }
+            self.leader.handle_timeout(now, group);
+        }
+        self.client.handle_timeout(now);
+        if self.ask_to_form.is_some_and(|at| at <= now) {
+            self.ask_to_form(now);
+        }
+        self.after(now);
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Time> {
+        let group = self.group.as_ref().map(|group| group.poll_timeout());
+        let out = self.out.as_ref().and_then(|(_, again)| *again);
+        let growth = self
+            .group
+            .as_ref()
+            .and_then(|group| self.growth.poll_timeout(group));
+        let times = [
+            group,
+            growth,
+            out,
+            self.leader.poll_timeout(),
+            self.client.poll_timeout(),
+            self.ask_to_form,
+        ];
+        times.into_iter().flatten().min()
+    }
+
+    pub(crate) fn poll_output(&mut self) -> Option<StrongOutput> {
+        self.outputs.pop_front()
+    }
+
+    /// The members that can vote, as this node sees them.
+    pub(crate) fn handle_members(&mut self, now: Time, able: BTreeMap<VoterId, Able>) {
+        self.growth.set_able(able);
+        self.after(now);
+    }
+
+    pub(crate) fn keeps(&self, session: SessionId) -> bool {
+        self.client.keeps(session)
+    }
+
+    pub(crate) fn group(&self) -> Option<&Group> {
+        self.group.as_deref()
+    }
+
+    pub(crate) fn out(&self) -> Option<&str> {
+        self.out.as_ref().map(|(reason, _)| reason.as_str())
+    }
+
+    pub(crate) const fn roster(&self) -> Option<&Roster> {
+        self.roster.as_ref()
+    }
+
+    fn handle_message(
+        &mut self,
+        now: Time,
+        from: NodeId,
+        message: Message,
+    ) -> Result<(), RejectStrong> {
+        match message {
+            Message::Raft(of, message) => {
+                self.introduce(now, of, message.from, from)?;
+                let group = self.group.as_mut().ok_or(RejectStrong::Group)?;
+                group.handle_message(now, from, *message)?;
+            }
+            Message::Fetch {
+                group: of,
+                to,
+                snapshot,
+                part,
+            } => {
+                let group = self
+                    .group
+                    .as_mut()
+                    .filter(|group| group.log().head.group == of);
+                let group = group.ok_or(RejectStrong::Group)?;
+                if group.log().config().nodes.get(&to) != Some(&from) {
+                    return Err(RejectRaft::Stranger.into());
+                }
+                if let Some(bytes) = group.part(now, to, snapshot, part) {
+                    self.send(
+                        from,
+                        &Message::Part {
+                            group: of,
+                            snapshot,
+                            part,
+                            bytes,
+                        },
+                    );
+                }
+            }
+            Message::Part {
+                group: of,
+                snapshot,
+                part,
+                bytes,
+            } => {
+                let group = self
+                    .group
+                    .as_mut()
+                    .filter(|group| group.log().head.group == of);
+                let group = group.ok_or(RejectStrong::Group)?;
+                group.handle_part(now, from, snapshot, part, &bytes);
+            }
+            Message::Roster(roster) => self.hear_roster(now, from, *roster),
+            Message::MayForm { .. } => self.asked_to_form(now, from),
+            Message::Form => self.form(now),
+            Message::Ask { id, ask } => match &self.group {
+                Some(group) => self.leader.ask(now, group, (from, id), ask),
+                None => self.send(
+                    from,
+                    &Message::Reply {
+                        id,
+                        reply: Reply::NotLeader(None),
+                    },
+                ),
+            },
+            Message::Reply { id, reply } => self.client.handle_reply(now, from, id, reply),
+        }
+        Ok(())
+    }
+
+    /// Lets raft hear only those who belong to the group: by its own voters, or by what those have told of newer ones.
+    fn introduce(
+        &mut self,
+        now: Time,
+        of: GroupId,
+        voter: VoterId,
+        from: NodeId,
+    ) -> Result<(), RejectStrong> {
+        let listed = self.roster.as_ref().filter(|roster| roster.group == of);
+        let listed = listed.is_some_and(|roster| roster.nodes.get(&voter) == Some(&from));
+        match &self.group {
+            Some(group) if group.log().head.group != of => return Err(RejectStrong::Group),
+            Some(group) => {
+                let known = group.log().config().nodes.get(&voter) == Some(&from);
+                if !known && !listed {
+                    return Err(RejectRaft::Stranger.into());
+                }
+            }
+            None if listed && self.out.is_none() && self.setup.ability == Ability::Votes => {
+                let who = self.who(of);
+                self.opened += 1;
+                let group = Group::follow(Arc::clone(&self.store), who, now);
+                self.group = Some(Box::new(group));
+            }
+            None => return Err(RejectStrong::Group),
+        }
+        Ok(())
+    }
+
+    fn who(&mut self, group: GroupId) -> Who {
+        let me = VoterId::from_be_bytes(self.setup.replica.to_bytes());
+        Who {
+            head: Head { group, me },
+            config: self.setup.config.clone(),
+            seed: self.rng.next_u64(),
+        }
+    }
+
+    fn open_group(&mut self, now: Time) -> Result<(), OpenGroup> {
+        self.opened += 1;
+        if let Some(log) = Log::open(&self.store)? {
+            let who = Who {
+                head: log.head,
+                ..self.who(log.head.group)
+            };
+            let group = Group::resume(Arc::clone(&self.store), log, who, now)?;
+            self.group = Some(Box::new(group));
+        }
+        Ok(())
+    }
+
+    /// A store that was restored has forgotten what its voter promised: it is that voter no more.
+    fn forget_group(&mut self) -> Result<(), OpenGroup> {
+        let mut batch = Batch::default();
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let page = self
+                .store
+                .scan(Space::Strong, &[], after.as_deref(), 1_000)?;
+            let Some((last, _)) = page.last() else { break };
+            after = Some(last.clone());
+            for (key, _) in page {
+                if key != ROSTER && key != FORMED_BY {
+                    batch.delete(Space::Strong, key);
+                }
+            }
+        }
+        self.store(batch, Stored::Roster);
+        Ok(())
+    }
+
+    fn store(&mut self, batch: Batch, stored: Stored) {
+        if !batch.is_empty() {
+            self.hand_over(Arc::new(batch), stored);
+        }
+    }
+
+    fn hand_over(&mut self, batch: Arc<Batch>, stored: Stored) {
+        self.next_batch += 1;
+        self.batches.insert(self.next_batch, stored);
+        self.outputs
+            .push_back(StrongOutput::Store(self.next_batch, batch));
+    }
+
+    fn send(&mut self, to: NodeId, message: &Message) {
+        if self.connected.contains(&to) {
+            self.outputs
+                .push_back(StrongOutput::Send(to, message.encode()));
+        }
+    }
+
+    /// Passes on what the parts want done, until they want nothing more.
+    fn after(&mut self, now: Time) {
+        loop {
+            let before = self.outputs.len();
+            self.serve(now);
+            let mut idle = true;
+            while let Some(wish) = self.client.poll_wish() {
+                idle = false;
+                self.grant(now, wish);
+            }
+            while let Some((asker, reply)) = self.leader.poll_reply() {
+                idle = false;
+                let (to, id) = asker;
+                if to == self.setup.me {
+                    self.client.handle_reply(now, to, id, reply);
+                } else {
+                    self.send(to, &Message::Reply { id, reply });
+                }
+            }
+            if idle && self.outputs.len() == before {
+                return;
+            }
+        }
+    }
+
+    fn grant(&mut self, now: Time, wish: Wish) {
+        match wish {
+            Wish::Ask(to, id, ask) if to == self.setup.me => match &self.group {
+                Some(group) => self.leader.ask(now, group, (to, id), ask),
+                None => self
+                    .client
+                    .handle_reply(now, to, id, Reply::NotLeader(None)),
+            },
+            Wish::Ask(to, id, ask) => self.send(to, &Message::Ask { id, ask }),
+            Wish::Done(id, result) => self.outputs.push_back(StrongOutput::Done(id, result)),
+            Wish::Lost(session) => self.outputs.push_back(StrongOutput::Lost(session)),
+        }
+    }
+
+    /// Carries out what the group here wants done.
+    fn serve(&mut self, now: Time) {
+        let Some(mut group) = self.group.take() else {
+            return;
+        };
+        loop {
+            while let Some(effect) = group.poll_effect() {
+                self.carry_out(now, &group, effect);
+            }
+            self.leader.flush(now, &mut group);
+            if self.growth.poll_timeout(&group).is_some_and(|at| at <= now) {
+                self.grow(now, &mut group);
+            }
+            if !group.has_effects() {
+                break;
+            }
+        }
+        if let Some(reason) = group.halted() {
+            return self.stay_out(reason.to_owned());
+        }
+        self.group = Some(group);
+    }
+
+    fn grow(&mut self, now: Time, group: &mut Group) {
+        if let Some(change) = self.growth.next(now, group) {
+            tracing::info!(?change, "the voters are to change");
+            group.propose_change(now, &change);
+        }
+        if let Some(successor) = self.growth.successor(group) {
+            group.transfer(now, successor);
+        }
+    }
+
+    fn carry_out(&mut self, now: Time, group: &Group, effect: Effect) {
+        let of = group.log().head.group;
+        match effect {
+            Effect::Send(to, message) => self.send(to, &Message::Raft(of, message)),
+            Effect::Store(id, batch) => {
+                let opened = self.opened;
+                self.hand_over(batch, Stored::Group { opened, id });
+            }
+            Effect::Applied {
+                index,
+                term,
+                answers,
+            } => {
+                self.leader
+                    .applied(now, group.state(), (index, term), answers);
+                self.tell_roster(now, group);
+            }
+            Effect::Read(round) => self.leader.read(group.state(), round),
+            Effect::Turned => {
+                self.leader.turned(now, group);
+                self.tell_roster(now, group);
+            }
+            Effect::Reconfigured => self.tell_roster(now, group),
+            Effect::Fetch(from, snapshot, part) => {
+                let to = group.log().head.me;
+                self.send(
+                    from,
+                    &Message::Fetch {
+                        group: of,
+                        to,
+                        snapshot,
+                        part,
+                    },
+                );
+            }
+        }
+    }
+}

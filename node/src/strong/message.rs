@@ -1,0 +1,182 @@
+//! What nodes send each other about strong keys.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use meshwork_membership::NodeId;
+use meshwork_sync::{Key, Prefix};
+use serde::{Deserialize, Serialize};
+
+use super::command::{Command, Found, Link, Mode, Revision, SessionId, Token};
+use super::records::{GroupId, VoterId};
+use super::sessions::Answer;
+use super::wire::RaftMessage;
+
+/// A frame of [`Class::Strong`](crate::core::Class::Strong): one version byte, then postcard.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Message {
+    /// Between voters and learners.
+    Raft(GroupId, Box<RaftMessage>),
+    /// A part of a snapshot is wanted.
+    Fetch {
+        group: GroupId,
+        to: VoterId,
+        snapshot: u64,
+        part: u32,
+    },
+    /// And here it is.
+    Part {
+        group: GroupId,
+        snapshot: u64,
+        part: u32,
+        #[serde(with = "serde_bytes")]
+        bytes: Vec<u8>,
+    },
+    /// What everybody should know of the group.
+    Roster(Box<Roster>),
+    /// From a node that can vote and knows of no group: may it form one?
+    MayForm { voter: VoterId },
+    /// From the mesh's founder: it may, and nobody else.
+    Form,
+    /// A question for the leader.
+    Ask { id: u64, ask: Ask },
+    /// And what came of it.
+    Reply { id: u64, reply: Reply },
+}
+
+/// What everybody in the mesh should know of the group: where it is found, and which namespaces are its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Roster {
+    pub(crate) group: GroupId,
+    /// The entry as of which this holds; a later one counts.
+    pub(crate) index: u64,
+    pub(crate) nodes: BTreeMap<VoterId, NodeId>,
+    pub(crate) namespaces: BTreeSet<String>,
+}
+
+/// A question that only the leader answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Ask {
+    /// To be agreed on. Only what a client may say: [`Command::Open`] and [`Command::Request`].
+    Command(Command),
+    /// Answered as of a moment after it was asked.
+    Read(Query),
+    /// These sessions live.
+    KeepAlive(Vec<SessionId>),
+    /// What becomes of a session that waits for a lock; answered when it is known.
+    Turn { session: SessionId, lock: Key },
+    /// What changes after a revision; answered when something has.
+    Changes { prefix: Prefix, after: Revision },
+}
+
+/// A question about the state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Query {
+    /// Keys, as of one moment.
+    Get(Vec<Key>),
+    /// Keys under a prefix, in order, up to `max`.
+    List {
+        /// Which.
+        prefix: Prefix,
+        /// Only those behind this one.
+        after: Option<Key>,
+        /// How many at most; never more than 1,000, nor more than half a MiB: ask again behind the last.
+        max: u32,
+    },
+    /// Who holds a lock and who waits for it.
+    Lock(Key),
+}
+
+/// What a [`Query`] found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Finding {
+    /// The values of the keys that were asked for, in that order.
+    Got {
+        /// As of this moment.
+        revision: Revision,
+        /// `None`: there is no such key.
+        found: Vec<Option<Found>>,
+    },
+    /// Keys and values.
+    Listed {
+        /// As of this moment.
+        revision: Revision,
+        /// In order.
+        keys: Vec<(Key, Found)>,
+    },
+    /// A lock.
+    Lock {
+        /// Who holds it.
+        holders: Vec<LockHolder>,
+        /// How many wait.
+        waiters: u32,
+    },
+}
+
+/// Who holds a lock, and what it lets others read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockHolder {
+    /// Who.
+    pub session: SessionId,
+    /// Alone, or beside others.
+    pub mode: Mode,
+    /// Under which token.
+    pub token: Token,
+    /// What it lets others read.
+    pub note: Vec<u8>,
+}
+
+/// What became of a session that waited for a lock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Turn {
+    /// It holds the lock.
+    Granted(Token),
+    /// It would have waited for itself.
+    Deadlock(Vec<Link>),
+    /// It waits no more: its patience was over, or its session.
+    Gone,
+}
+
+/// An answer to an [`Ask`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Reply {
+    Command(Answer),
+    Finding(Finding),
+    /// Those of the sessions that have ended.
+    Ended(Vec<SessionId>),
+    Turn(Turn),
+    /// The keys that have changed, and up to where; `None` when too much has.
+    Changes(Option<(Revision, Vec<Key>)>),
+    /// Somebody else leads, if anybody does. Nothing came of the question yet; it may all the same if it is a command.
+    NotLeader(Option<NodeId>),
+    /// Too much is under way. Nothing came of the question.
+    Busy,
+}
+
+/// A frame that is no [`Message`]: the peer's fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a frame about strong keys does not decode")]
+pub struct DecodeStrong;
+
+/// The first byte of every frame: a version, and the highest bit, which tells it from the frames of replication.
+const VERSION: u8 = 0x81;
+
+impl Message {
+    /// Whether a frame is about strong keys, by its first byte.
+    pub(crate) fn is_strong(frame: &[u8]) -> bool {
+        frame.first().is_some_and(|first| first & 0x80 != 0)
+    }
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        postcard::to_extend(self, vec![VERSION])
+            .expect("encoding into a growing vector cannot fail")
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, DecodeStrong> {
+        let body = bytes.strip_prefix(&[VERSION]).ok_or(DecodeStrong)?;
+        let (message, rest) = postcard::take_from_bytes(body).ok().ok_or(DecodeStrong)?;
+        rest.is_empty().then_some(message).ok_or(DecodeStrong)
+    }
+}

@@ -1,0 +1,122 @@
+//! What a node can say about its strong part at a moment.
+
+use serde::Serialize;
+
+use super::core::Strong;
+use super::group::{Group, Heard};
+
+/// The strong group as one node sees it.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct StrongStatus {
+    /// The group, in hexadecimal; none that this node has heard of if left out.
+    pub group: Option<String>,
+    /// `voter`, `learner` or `none`: what this node is in it.
+    pub role: &'static str,
+    /// Why this node takes no part although it did.
+    pub out: Option<String>,
+    /// The node that leads, in hexadecimal, as far as this one knows. Only voters and learners know.
+    pub leader: Option<String>,
+    /// The term: how many elections there were at least.
+    pub term: u64,
+    /// Entries applied here.
+    pub applied: u64,
+    /// Commands applied here: the revision of the state.
+    pub revision: u64,
+    /// Bytes of the log since it was last cut.
+    pub log_bytes: usize,
+    /// The last entry in the snapshot on disk, and the snapshot's bytes.
+    pub snapshot_index: u64,
+    /// Bytes of the snapshot on disk.
+    pub snapshot_bytes: u64,
+    /// Voters and learners.
+    pub members: Vec<GroupMember>,
+    /// Namespaces whose keys are the group's.
+    pub namespaces: Vec<String>,
+}
+
+/// A voter or learner.
+#[derive(Clone, Debug, Serialize)]
+pub struct GroupMember {
+    /// Its node, in hexadecimal.
+    pub node: String,
+    /// `voter` or `learner`.
+    pub role: &'static str,
+    /// Entries that it lacks, and whether it was heard of lately; the leader alone knows.
+    pub lag: Option<u64>,
+    /// Whether it was heard of within the last election timeout; the leader alone knows.
+    pub heard: Option<bool>,
+}
+
+impl Strong {
+    /// What this node can say about the group.
+    pub(crate) fn status(&self) -> StrongStatus {
+        let roster = self.roster();
+        let group = self.group();
+        let id = roster.map(|roster| roster.group);
+        let id = id.or_else(|| Some(group?.log().head.group));
+        let standing = group.map(Group::standing);
+        let leader = group.and_then(|group| {
+            let leader = group.standing().leader?;
+            group.log().config().nodes.get(&leader)
+        });
+        let snapshot = group.map(|group| group.log().snapshot());
+        StrongStatus {
+            group: id.map(|id| data_encoding::HEXLOWER.encode(&id.0)),
+            role: group.map_or("none", role),
+            out: self.out().map(str::to_owned),
+            leader: leader.map(ToString::to_string),
+            term: standing.map_or(0, |standing| standing.term),
+            applied: group.map_or(0, Group::applied),
+            revision: group.map_or(0, |group| group.state().revision().0),
+            log_bytes: group.map_or(0, |group| group.log().bytes()),
+            snapshot_index: snapshot.map_or(0, |snapshot| snapshot.index),
+            snapshot_bytes: snapshot.map_or(0, |snapshot| snapshot.bytes),
+            members: group.map_or_else(|| listed(self), members),
+            namespaces: roster
+                .into_iter()
+                .flat_map(|roster| roster.namespaces.iter().cloned())
+                .collect(),
+        }
+    }
+}
+
+fn role(group: &Group) -> &'static str {
+    let log = group.log();
+    if log.config().voters.contains(&log.head.me) {
+        "voter"
+    } else {
+        "learner"
+    }
+}
+
+fn members(group: &Group) -> Vec<GroupMember> {
+    let config = group.log().config();
+    let last = group.log().last();
+    let leads = group.standing().leads;
+    let member = |(id, matched, heard): (u64, u64, Heard)| {
+        let node = config.nodes.get(&id)?;
+        let voter = config.voters.contains(&id);
+        Some(GroupMember {
+            node: node.to_string(),
+            role: if voter { "voter" } else { "learner" },
+            lag: leads.then(|| last.saturating_sub(matched)),
+            heard: leads.then_some(heard == Heard::Lately || id == group.log().head.me),
+        })
+    };
+    group.progress().filter_map(member).collect()
+}
+
+/// What a node outside the group knows of those in it.
+fn listed(strong: &Strong) -> Vec<GroupMember> {
+    let nodes = strong
+        .roster()
+        .into_iter()
+        .flat_map(|roster| roster.nodes.values());
+    let member = |node: &meshwork_membership::NodeId| GroupMember {
+        node: node.to_string(),
+        role: "voter",
+        lag: None,
+        heard: None,
+    };
+    nodes.map(member).collect()
+}

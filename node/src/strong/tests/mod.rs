@@ -1,0 +1,7 @@
+//! The state alone, and whole groups in virtual time.
+
+mod checker;
+mod group;
+mod linear;
+mod net;
+mod state;
