@@ -9,12 +9,12 @@ use meshwork_membership::NodeId;
 use meshwork_sync::{
     Found, InvalidKey, Key, Level, Prefix, Read, ReadError, Write, WriteError, Written,
 };
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::admission::Ticket;
 use crate::builder::Builder;
 use crate::core::Status;
-use crate::driver::{Command, InviteError, Running};
+use crate::driver::{Command, InviteError, Running, Session};
 use crate::namespace::Namespace;
 use crate::net::{Net, NetStats};
 use crate::strong::{Request, SessionId, StrongDone, StrongError, StrongRequest};
@@ -266,16 +266,21 @@ impl Mesh {
         .await
     }
 
-    /// Turns true when a session that was opened here ends.
-    pub(crate) async fn session_lost(
+    /// A session that this node keeps alive until the receiver is dropped, which turns true when it ends.
+    pub(crate) async fn open_session(
         &self,
-        session: SessionId,
-    ) -> Result<watch::Receiver<bool>, RequestError<StrongError>> {
-        let lost = self.ask(|answer| Command::SessionLost { session, answer });
-        lost.await.ok_or(RequestError::Stopped)
+        ttl: Duration,
+        timeout: Duration,
+    ) -> Result<Session, RequestError<StrongError>> {
+        let opened = self.ask(|answer| Command::OpenSession {
+            ttl,
+            timeout,
+            answer,
+        });
+        Ok(opened.await.ok_or(RequestError::Stopped)??)
     }
 
-    /// Ends a session in the background; if the node is too busy for that, its time runs out.
+    /// Ends a session in the background. If the node is too busy for that it sees soon that nobody holds it.
     pub(crate) fn close_session(&self, session: SessionId) {
         let (answer, _nobody) = oneshot::channel();
         let close = Command::Strong {
@@ -284,7 +289,7 @@ impl Mesh {
             answer,
         };
         if self.commands.try_send(close).is_err() {
-            tracing::debug!(%session, "a session is left to run out");
+            tracing::debug!(%session, "a session is closed later");
         }
     }
 

@@ -400,12 +400,6 @@ impl Node {
         self.replication.read(now, id, read);
     }
 
-    /// Whether this node keeps a session alive.
-    #[must_use]
-    pub fn keeps_session(&self, session: SessionId) -> bool {
-        self.strong.keeps(session)
-    }
-
     /// Begins to tell of changes under `prefix` by [`Output::Changed`].
     pub fn watch(&mut self, prefix: Prefix) {
         self.replication.watch(prefix);

@@ -7,9 +7,9 @@ use meshwork_membership::Time;
 use meshwork_sync::{Found, Prefix, Read, ReadError, RequestId, Write, WriteError, Written};
 use tokio::sync::{oneshot, watch};
 
-use super::reply;
+use super::{Session, reply};
 use crate::core::{Node, Output};
-use crate::strong::{SessionId, StrongDone, StrongError, StrongRequest};
+use crate::strong::{Outcome, Request, SessionId, StrongDone, StrongError, StrongRequest};
 use crate::watch::{Watch, Watcher};
 
 /// Hands requests to the core, and its answers to whoever asked.
@@ -19,10 +19,14 @@ pub(crate) struct Desk {
     writes: BTreeMap<RequestId, oneshot::Sender<Result<Written, WriteError>>>,
     reads: BTreeMap<RequestId, oneshot::Sender<Result<Found, ReadError>>>,
     strong: BTreeMap<RequestId, oneshot::Sender<Result<StrongDone, StrongError>>>,
+    opens: BTreeMap<RequestId, oneshot::Sender<Result<Session, StrongError>>>,
     /// Who is told when a session ends.
     sessions: BTreeMap<SessionId, watch::Sender<bool>>,
     watchers: Vec<(Prefix, Watcher)>,
 }
+
+/// How long to try to close a session that nobody holds; after that its time runs out.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Desk {
     pub(crate) fn write(
@@ -63,16 +67,44 @@ impl Desk {
         node.ask(now, self.next_request, request, timeout);
     }
 
-    pub(crate) fn session_lost(
+    pub(crate) fn open_session(
         &mut self,
-        node: &Node,
-        session: SessionId,
-        answer: oneshot::Sender<watch::Receiver<bool>>,
+        node: &mut Node,
+        (now, timeout): (Time, Duration),
+        ttl: Duration,
+        answer: oneshot::Sender<Result<Session, StrongError>>,
     ) {
-        self.sessions.retain(|_, told| !told.is_closed());
-        let (told, lost) = watch::channel(!node.keeps_session(session));
-        self.sessions.insert(session, told);
-        reply(answer, lost);
+        self.next_request += 1;
+        self.opens.insert(self.next_request, answer);
+        let open = StrongRequest::Open { ttl };
+        node.ask(now, self.next_request, open, timeout);
+    }
+
+    /// Hands a session to whoever opened it. Where nobody waits for it any more, it is closed with the next look.
+    fn opened(
+        &mut self,
+        answer: oneshot::Sender<Result<Session, StrongError>>,
+        result: Result<StrongDone, StrongError>,
+    ) {
+        let result = result.and_then(|done| {
+            let StrongDone::Done(Outcome::Opened { session }) = done else {
+                return Err(StrongError::Unknown);
+            };
+            let (told, lost) = watch::channel(false);
+            self.sessions.insert(session, told);
+            Ok((session, lost))
+        });
+        reply(answer, result);
+    }
+
+    /// Closes the sessions that nobody holds any more.
+    pub(crate) fn prune_sessions(&mut self, node: &mut Node, now: Time) {
+        let dropped = self.sessions.extract_if(.., |_, told| told.is_closed());
+        for (session, _) in dropped.collect::<Vec<_>>() {
+            self.next_request += 1;
+            let close = StrongRequest::In(session, Request::Close);
+            node.ask(now, self.next_request, close, CLOSE_TIMEOUT);
+        }
     }
 
     pub(crate) fn watch(
@@ -103,6 +135,8 @@ impl Desk {
             Output::Strong { id, result } => {
                 if let Some(answer) = self.strong.remove(&id) {
                     reply(answer, result);
+                } else if let Some(answer) = self.opens.remove(&id) {
+                    self.opened(answer, result);
                 }
             }
             Output::SessionLost(session) => {

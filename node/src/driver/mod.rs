@@ -43,9 +43,10 @@ pub(crate) enum Command {
         timeout: Duration,
         answer: oneshot::Sender<Result<StrongDone, StrongError>>,
     },
-    SessionLost {
-        session: SessionId,
-        answer: oneshot::Sender<watch::Receiver<bool>>,
+    OpenSession {
+        ttl: Duration,
+        timeout: Duration,
+        answer: oneshot::Sender<Result<Session, StrongError>>,
     },
     Watch {
         prefix: Prefix,
@@ -63,6 +64,9 @@ pub(crate) enum Command {
         answer: oneshot::Sender<bool>,
     },
 }
+
+/// A session that was opened here, and what turns true when it ends. Once nobody listens to that, it is closed.
+pub(crate) type Session = (SessionId, watch::Receiver<bool>);
 
 /// What all handles of a running node share.
 #[derive(Debug)]

@@ -163,6 +163,7 @@ impl Driver {
         let now = self.now();
         self.node.handle_timeout(now);
         self.desk.prune_watchers(&mut self.node);
+        self.desk.prune_sessions(&mut self.node, now);
         if let Some(leaving) = &mut self.leaving {
             leaving.handle_timeout(&mut self.node, now);
         }
@@ -347,8 +348,14 @@ impl Driver {
             } => self
                 .desk
                 .strong(&mut self.node, (now, timeout), request, answer),
-            Command::SessionLost { session, answer } => {
-                self.desk.session_lost(&self.node, session, answer);
+            Command::OpenSession {
+                ttl,
+                timeout,
+                answer,
+            } => {
+                let patience = (now, timeout);
+                self.desk
+                    .open_session(&mut self.node, patience, ttl, answer);
             }
             Command::Watch { prefix, answer } => self.desk.watch(&mut self.node, prefix, answer),
             Command::Status { answer } => reply(answer, self.node.status(now)),

@@ -163,7 +163,8 @@ impl Inner {
     /// What a node lets go of, the replicas have, or it waits for them in an outbox.
     fn judge_drops(&mut self, machine: usize, batch: &Batch) {
         // A disk that forgot something may have had it, or its outbox.
-        if self.disk_lost > Time::ZERO {
+        // What gathered behind a slow disk may have been decided before somebody came or went.
+        if self.disk_lost > Time::ZERO || self.members_changed >= self.machines[machine].submitted {
             return;
         }
         for position in dropped_in(batch) {
@@ -180,6 +181,24 @@ impl Inner {
             }
             let lacks = |other: &&usize| self.lacks(**other, &position, &mine);
             if let Some(lacks) = replicas.iter().find(lacks).copied() {
+                for other in 0..self.machines.len() {
+                    let found = stored_object(&*self.store(other), &position);
+                    let found = found.ok().flatten().map(|(_, object)| object);
+                    let holds =
+                        found.map_or(
+                            "nothing",
+                            |found| {
+                                if holds(&found, &mine) { "all" } else { "some" }
+                            },
+                        );
+                    let placed = self.replicas(other, &key);
+                    let outbox =
+                        stored_outbox(&*self.store(other), &self.machines[lacks].id, &position);
+                    let waits = outbox.is_ok_and(|waits| !waits.is_empty());
+                    self.note(format_args!(
+                        "n{other} holds {holds} of it, to it the replicas are {placed:?}; something waits there for n{lacks}: {waits}"
+                    ));
+                }
                 self.violate(Violation::DroppedTooEarly {
                     machine,
                     key,

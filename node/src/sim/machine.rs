@@ -39,6 +39,8 @@ pub(crate) struct Machine {
     pub(crate) damaged: bool,
     /// What its disk says that counts for quorums.
     pub(crate) claims: Claims,
+    /// When its node last handed a batch to the disk: what it decides gathers in the next one.
+    pub(crate) submitted: Time,
     /// What its node has decided since, and its disk has not taken.
     pub(crate) decided: Decided,
     /// To be killed in the middle of its next flush, for so long.

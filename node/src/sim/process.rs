@@ -296,7 +296,9 @@ impl Inner {
 
     fn submit(&mut self, machine: usize, id: u64, batch: Arc<Batch>) {
         self.judge_decisions(machine, &batch);
+        let now = self.now;
         let target = &mut self.machines[machine];
+        target.submitted = now;
         let run = target.run;
         if let Some(takes) = target.disk.submit(&mut self.disk_rng, id, batch) {
             self.later_on(machine, run, takes, Local::DiskDone);
@@ -332,6 +334,7 @@ impl Inner {
     }
 
     fn member_event(&mut self, machine: usize, event: MemberEvent) {
+        self.members_changed = self.now;
         let about = |id| match self.number(id) {
             Some(number) => format!("n{number}"),
             None => format!("{id:.8}"),
@@ -406,9 +409,11 @@ impl Inner {
                     timeout,
                     answer,
                 } => desk.strong(node, (now, timeout), request, answer),
-                Command::SessionLost { session, answer } => {
-                    desk.session_lost(node, session, answer);
-                }
+                Command::OpenSession {
+                    ttl,
+                    timeout,
+                    answer,
+                } => desk.open_session(node, (now, timeout), ttl, answer),
                 Command::Watch { prefix, answer } => desk.watch(node, prefix, answer),
                 Command::Status { answer } => reply(answer, node.status(now)),
                 // Whoever is started is a member here.
@@ -431,6 +436,7 @@ impl Inner {
             process.timer = None;
             process.node.handle_timeout(now);
             process.desk.prune_watchers(&mut process.node);
+            process.desk.prune_sessions(&mut process.node, now);
             if let Some(leaving) = &mut process.leaving {
                 leaving.handle_timeout(&mut process.node, now);
             }

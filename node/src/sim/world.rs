@@ -81,6 +81,8 @@ pub(crate) struct Inner {
     pub(crate) moved_at: Time,
     /// When a disk last forgot something.
     pub(crate) disk_lost: Time,
+    /// When a node last heard something new about a member.
+    pub(crate) members_changed: Time,
     pub(crate) flush_us: std::ops::Range<u64>,
     /// Chance of the network, of disks, of processes and of the application, apart from each other so that more of one
     /// changes the others less.
@@ -111,6 +113,7 @@ impl World {
             calm: false,
             moved_at: Time::ZERO,
             disk_lost: Time::ZERO,
+            members_changed: Time::ZERO,
             flush_us: setup.flush_us,
             network_rng: chance(1),
             disk_rng: chance(2),
@@ -268,6 +271,7 @@ impl Inner {
             retired: false,
             damaged: false,
             claims: Claims::none(self.now),
+            submitted: Time::ZERO,
             decided: Decided::default(),
             crash: None,
             paused: 0,

@@ -65,7 +65,7 @@ pub enum StrongError {
     /// Too much is under way on this node. Nothing has changed.
     #[error("too many strong requests are under way on this node: nothing has changed; try again")]
     Busy,
-    /// The group refused it. Nothing has changed.
+    /// The group refused it. Nothing has changed, but see [`Refusal::SessionExpired`].
     #[error(transparent)]
     Refused(#[from] Refusal),
 }
@@ -110,9 +110,11 @@ struct Pending {
     sent_to: Option<NodeId>,
     /// When it was first sent.
     sent: Option<Time>,
+    /// How many of its sendings may have been taken, for all that is known.
+    open: u32,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 enum Purpose {
     Request(RequestId),
     /// In a session, under this number.
@@ -139,6 +141,8 @@ struct Kept {
     tell: Time,
     next: u64,
     unanswered: BTreeSet<u64>,
+    /// Nobody wants it any more: it is not kept alive, whether the word of that arrives or not.
+    closing: bool,
 }
 
 /// How long the node's own session lives when the node is gone.
@@ -257,8 +261,13 @@ impl Client {
         if !self.asks.get(&id).is_some_and(answers) {
             return;
         }
+        if matches!(reply, Reply::NotLeader(_) | Reply::Busy)
+            && let Some(pending) = self.asks.get_mut(&id)
+        {
+            pending.open = pending.open.saturating_sub(1);
+        }
         match reply {
-            Reply::NotLeader(leader) => {
+            Reply::NotLeader(leader) | Reply::Lost(leader) => {
                 let other = |leader: &NodeId| *leader != from && self.connected.contains(leader);
                 self.leader = leader.filter(other);
                 if self.leader.is_some() {
@@ -314,10 +323,6 @@ impl Client {
             .min()
     }
 
-    pub(crate) fn keeps(&self, session: SessionId) -> bool {
-        self.sessions.contains_key(&session)
-    }
-
     pub(crate) fn poll_wish(&mut self) -> Option<Wish> {
         self.wishes.pop_front()
     }
@@ -334,6 +339,7 @@ impl Client {
             deadline,
             sent_to: None,
             sent: None,
+            open: 0,
         };
         self.asks.insert(self.next_ask, pending);
         self.send(now, self.next_ask);
@@ -352,6 +358,7 @@ impl Client {
         let again = (now + patience).min(pending.deadline);
         if let Some(to) = to {
             pending.sent.get_or_insert(now);
+            pending.open += 1;
             self.wishes
                 .push_back(Wish::Ask(to, id, pending.ask.clone()));
         }
@@ -377,9 +384,8 @@ impl Client {
     }
 
     fn answered(&mut self, now: Time, pending: Pending, reply: Reply) {
-        let Pending { purpose, sent, .. } = pending;
-        let sent = sent.unwrap_or(now);
-        match (purpose, reply) {
+        let sent = pending.sent.unwrap_or(now);
+        match (pending.purpose, reply) {
             (Purpose::Request(id), Reply::Finding(finding)) => {
                 self.done(id, Ok(StrongDone::Found(finding)));
             }
@@ -392,12 +398,18 @@ impl Client {
             }
             (Purpose::InSession(id, session, number), Reply::Command(answer)) => {
                 self.end_turn(session, number, sent);
-                match &answer {
-                    Err(Refusal::SessionExpired { .. }) => self.lose(session),
-                    Ok(Outcome::Closed) => drop(self.sessions.remove(&session)),
-                    _ => {}
+                let expired = matches!(answer, Err(Refusal::SessionExpired { .. }));
+                if expired && self.own == Own::Open(session) {
+                    self.lose(session);
+                    self.begin_again(id, pending);
+                } else {
+                    if expired {
+                        self.lose(session);
+                    } else if answer == Ok(Outcome::Closed) {
+                        self.sessions.remove(&session);
+                    }
+                    self.done(id, answer.map(StrongDone::Done).map_err(StrongError::from));
                 }
-                self.done(id, answer.map(StrongDone::Done).map_err(StrongError::from));
                 self.use_own(now);
             }
             (Purpose::Open(id, ttl), Reply::Command(answer)) => {
@@ -440,8 +452,20 @@ impl Client {
         }
     }
 
+    /// A request for which the node's own session came too late: it is done in another, unless an earlier sending may have been.
+    fn begin_again(&mut self, id: RequestId, pending: Pending) {
+        let Ask::Command(Command::Request { request, .. }) = pending.ask else {
+            return;
+        };
+        if pending.open > 1 {
+            return self.done(id, Err(StrongError::Unknown));
+        }
+        self.waiting_until.set(id, pending.deadline);
+        self.waiting.push_back((id, request, pending.deadline));
+    }
+
     fn give_up(&mut self, now: Time, pending: Pending) {
-        let unknown = matches!(pending.ask, Ask::Command(_)) && pending.sent.is_some();
+        let unknown = matches!(pending.ask, Ask::Command(_)) && pending.open > 0;
         let error = if unknown {
             StrongError::Unknown
         } else {
@@ -516,6 +540,7 @@ impl Client {
         if kept.unanswered.len() >= IN_SESSION_MAX {
             return self.done(id, Err(StrongError::Busy));
         }
+        kept.closing |= request == Request::Close;
         let sequence = kept.next;
         kept.next += 1;
         kept.unanswered.insert(sequence);
@@ -545,6 +570,7 @@ impl Client {
             tell: sent + ttl / 3,
             next: 1,
             unanswered: BTreeSet::new(),
+            closing: false,
         };
         self.sessions.insert(session, kept);
     }
@@ -558,7 +584,9 @@ impl Client {
         let mut due = Vec::new();
         let mut shortest = TTL_MAX;
         for (session, kept) in &mut self.sessions {
-            if kept.tell <= now {
+            if kept.tell <= now && kept.closing {
+                kept.tell = kept.ends();
+            } else if kept.tell <= now {
                 kept.tell = now + kept.ttl / 3;
                 shortest = shortest.min(kept.ttl);
                 due.push(*session);

@@ -322,10 +322,6 @@ impl Strong {
         self.after(now);
     }
 
-    pub(crate) fn keeps(&self, session: SessionId) -> bool {
-        self.client.keeps(session)
-    }
-
     pub(crate) fn group(&self) -> Option<&Group> {
         self.group.as_deref()
     }

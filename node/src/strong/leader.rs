@@ -166,8 +166,11 @@ impl Leader {
         let round = old.round.into_iter().flat_map(|(_, reads)| reads);
         let reads = old.reads.into_iter().chain(round).map(|(asker, _)| asker);
         let parked = old.parked.into_keys();
-        for asker in inbox.chain(proposed.flatten()).chain(reads).chain(parked) {
+        for asker in inbox.chain(reads).chain(parked) {
             self.reply(asker, Reply::NotLeader(leader));
+        }
+        for asker in proposed.flatten() {
+            self.reply(asker, Reply::Lost(leader));
         }
     }
 

@@ -155,21 +155,13 @@ impl LockBuilder {
     }
 
     async fn open(&self) -> Result<LockGuard, StrongFailure> {
-        let open = StrongRequest::Open { ttl: self.ttl };
-        let opened = self
-            .mesh
-            .ask_strong(open, STRONG_TIMEOUT)
-            .await?
-            .outcome()?;
-        let Outcome::Opened { session } = opened else {
-            return Err(unexpected());
-        };
+        let (session, lost) = self.mesh.open_session(self.ttl, STRONG_TIMEOUT).await?;
         Ok(LockGuard {
-            lost: self.mesh.session_lost(session).await?,
             mesh: self.mesh.clone(),
             lock: self.lock.clone(),
             session,
             token: Token(0),
+            lost,
         })
     }
 

@@ -149,8 +149,10 @@ pub(crate) enum Reply {
     Turn(Turn),
     /// The keys that have changed, and up to where; `None` when too much has.
     Changes(Option<(Revision, Vec<Key>)>),
-    /// Somebody else leads, if anybody does. Nothing came of the question yet; it may all the same if it is a command.
+    /// Somebody else leads, if anybody does. Nothing came of the question.
     NotLeader(Option<NodeId>),
+    /// Somebody else leads by now, if anybody does. The command had been put before the group and may yet be agreed on.
+    Lost(Option<NodeId>),
     /// Too much is under way. Nothing came of the question.
     Busy,
 }

@@ -1,7 +1,8 @@
 //! The few keys that must be linearizable, and locks.
 //!
-//! What the strong group will agree on and what it makes of it: [`Command`]s, one after the other, and the [`State`] that they build.
-//! No group is formed yet: this is the part of it that has neither network nor time.
+//! One Raft group inside the mesh. Applications use it through [`Mesh::strong`](crate::Mesh::strong) and
+//! [`Mesh::lock`](crate::Mesh::lock); what they ask for is a [`Command`] of the group's log, and what that makes of its [`State`].
+//! `ARCHITECTURE.md` says how the parts fit together.
 
 mod change;
 mod client;

@@ -56,12 +56,21 @@ pub async fn settle<C: Client>(
         if unread.is_empty() && violations.is_empty() {
             return Ok(spent);
         }
-        if spent >= within {
+        // A link that broke while its node was frozen is still to be noticed, and made anew.
+        let patience = if unread.is_empty() {
+            within
+        } else {
+            within.max(ANSWER_PATIENCE)
+        };
+        if spent >= patience {
             return Err(Unsettled { unread, violations });
         }
         clock.sleep(PAUSE).await;
     }
 }
+
+/// How long a node may take to answer for all keys.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(200);

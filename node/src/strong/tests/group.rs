@@ -284,3 +284,48 @@ fn the_same_seed_gives_the_same_run() {
     assert_eq!(run(11), run(11));
     assert_ne!(run(11), run(12));
 }
+
+#[test]
+fn a_session_that_is_given_up_ends_although_nobody_could_be_told() {
+    let mut net = group(13, 3);
+    let leader = net.leader().unwrap();
+    let away = (leader + 1) % 3;
+    let open = StrongRequest::Open { ttl: ms(5_000) };
+    let done = net.get(away, open);
+    let Ok(StrongDone::Done(Outcome::Opened { session })) = done else {
+        panic!("{done:?}");
+    };
+    let rest: Vec<usize> = (0..3).filter(|n| *n != away).collect();
+    net.split(&[&[away], &rest]);
+    let close = net.ask_for(away, StrongRequest::In(session, Request::Close), ms(1_000));
+    net.run_for(ms(2_000));
+    let (_, answer) = net.done.remove(&close).unwrap();
+    assert_eq!(answer, Err(StrongError::Unavailable));
+    net.heal();
+    net.run_for(ms(15_000));
+    let state = net.hosts[leader]
+        .strong
+        .as_ref()
+        .unwrap()
+        .group()
+        .unwrap()
+        .state();
+    assert_eq!(state.session_ttl(session), None);
+}
+
+#[test]
+fn the_node_s_own_session_is_replaced_when_it_has_ended() {
+    let mut net = group(14, 3);
+    let leader = net.leader().unwrap();
+    let away = (leader + 1) % 3;
+    net.get(away, put("a/a", b"1")).unwrap();
+    let rest: Vec<usize> = (0..3).filter(|n| *n != away).collect();
+    net.split(&[&[away], &rest]);
+    net.run_for(ms(58_000));
+    // It has not given it up yet, and the leader has.
+    net.run_for(ms(1_900));
+    net.heal();
+    net.run_for(ms(5_000));
+    assert!(net.get(away, put("a/a", b"2")).is_ok());
+    assert_eq!(read(&mut net, leader, "a/a"), Ok(Some(b"2".to_vec())));
+}
