@@ -6,13 +6,18 @@ use clap::{Args, Parser, Subcommand};
 
 use super::collections::{FlagCommand, MapCommand, SetCommand};
 use super::document::DocCommand;
+use super::elect::ElectArgs;
 use super::laws::LawsArgs;
 use super::list::ListCommand;
+use super::lock::LockArgs;
 use super::mesh::{InviteArgs, LeaveArgs};
+use super::namespace::NamespaceCommand;
 use super::op::OpArgs;
 use super::setup::{InitArgs, JoinArgs};
 use super::sim::SimArgs;
 use super::status::StatusArgs;
+use super::strong::StrongCommand;
+use super::txn::{CasArgs, TxnArgs};
 use super::up::UpArgs;
 use super::values::{DelArgs, GetArgs, IncrArgs, PutArgs};
 use super::watch::WatchArgs;
@@ -68,6 +73,18 @@ pub(crate) enum Command {
     Op(OpArgs),
     /// Follow changes as they arrive
     Watch(WatchArgs),
+    /// Make strong namespaces, whose keys all nodes agree on
+    Namespace(Sub<NamespaceCommand>),
+    /// Write a strong key if it is as expected
+    Cas(CasArgs),
+    /// Read and change several strong keys at one point in history
+    Txn(TxnArgs),
+    /// Hold a lock, alone or while a command runs
+    Lock(LockArgs),
+    /// Stand for leader, and lead until Ctrl-C
+    Elect(ElectArgs),
+    /// Show the group that agrees on strong keys and locks
+    Strong(Sub<StrongCommand>),
     /// Show what a merge must keep, and how merges go wrong
     Laws(LawsArgs),
     /// Run whole meshes in a simulator, with faults, and check every promise
@@ -98,4 +115,6 @@ Exit codes:
   3  no node runs on this data folder
   4  not found
   5  unavailable or too slow: the level was not reached in time
-  6  refused: the key holds another kind of value, a limit, a used ticket";
+  6  refused: the key holds another kind of value or not what was expected, a limit, a used ticket
+
+`lock` and `elect` end with the exit code of the command that they run, if they run one.";

@@ -88,7 +88,19 @@ impl Door {
 
     /// Opens a stream of events.
     pub(crate) fn stream(&self, path: &str) -> Result<impl io::Read + use<>, Failure> {
-        let request = self.request(Method::GET, path).body(()).map_err(invalid)?;
+        self.open_stream(self.request(Method::GET, path).body(()))
+    }
+
+    /// Opens a stream of events that something is done for as long as it is open.
+    pub(crate) fn post_stream(&self, path: &str) -> Result<impl io::Read + use<>, Failure> {
+        self.open_stream(self.request(Method::POST, path).body(&b""[..]))
+    }
+
+    fn open_stream<B: AsSendBody>(
+        &self,
+        request: Result<Request<B>, ureq::http::Error>,
+    ) -> Result<impl io::Read + use<B>, Failure> {
+        let request = request.map_err(invalid)?;
         let response = self
             .agent
             .run(request)
@@ -142,21 +154,40 @@ impl Door {
 
 /// What a door says when it refuses: `{"error": {"code": …, "message": …}}`.
 fn refusal(status: u16, body: &[u8]) -> Failure {
-    let json: Option<Json> = serde_json::from_slice(body).ok();
-    let message = json
-        .as_ref()
-        .and_then(|json| json.pointer("/error/message")?.as_str());
-    let message = message.map_or_else(
-        || format!("the node answered with HTTP status {status} and no reason"),
-        str::to_owned,
-    );
-    let failure = Failure::new(exit(status), message);
+    let json: Json = serde_json::from_slice(body).unwrap_or_default();
+    let failure = told(&json, exit(status)).unwrap_or_else(|| {
+        Failure::new(
+            exit(status),
+            format!("the node answered with HTTP status {status} and no reason"),
+        )
+    });
     match status {
+        _ if failure.hint.is_some() => failure,
         401 => failure.hint("the file door.token in the data folder is not the running node's: is the folder a copy?"),
         503 | 504 => failure.hint("see who can be reached with `meshwork status`; a lower --level or a longer --timeout asks for less"),
         _ => failure,
     }
 }
+
+/// The same where it comes without a status, as an event.
+pub(crate) fn told(json: &Json, otherwise: Exit) -> Option<Failure> {
+    let text = |at| json.pointer(at).and_then(Json::as_str);
+    let message = text("/error/message")?;
+    let code = text("/error/code").unwrap_or_default();
+    let (exit, hint) = match code {
+        "no_strong_group" | "held" | "busy" => (Exit::Unavailable, None),
+        "strong_unavailable" | "unknown_outcome" => (Exit::Unavailable, Some(SEE_GROUP)),
+        _ => (otherwise, None),
+    };
+    Some(Failure {
+        exit,
+        message: message.to_owned(),
+        hint: hint.map(str::to_owned),
+        code: Some(code.to_owned()),
+    })
+}
+
+const SEE_GROUP: &str = "see who leads and who can be reached with `meshwork strong status`";
 
 /// What an HTTP status means to whoever called the command.
 const fn exit(status: u16) -> Exit {
@@ -279,6 +310,9 @@ mod tests {
             (failure.exit, &*failure.message),
             (Exit::Refused, "it is a set")
         );
+        assert_eq!(failure.code.as_deref(), Some("wrong_kind"));
+        let held = br#"{"error":{"code":"held","message":"somebody else holds the lock"}}"#;
+        assert_eq!(refusal(409, held).exit, Exit::Unavailable);
         let failure = refusal(502, b"<html>");
         assert_eq!(failure.exit, Exit::Failed);
         assert!(failure.message.contains("502"));

@@ -16,7 +16,7 @@ pub(crate) enum Exit {
     NotFound = 4,
     /// Not enough nodes answered in time, or the node is busy.
     Unavailable = 5,
-    /// Asked for correctly and not granted: a wrong kind, a limit, a used ticket.
+    /// Asked for correctly and not granted: a wrong kind or value, a limit, a used ticket.
     Refused = 6,
 }
 
@@ -32,6 +32,8 @@ pub(crate) struct Failure {
     pub(crate) exit: Exit,
     pub(crate) message: String,
     pub(crate) hint: Option<String>,
+    /// What the door calls it, if the door refused.
+    pub(crate) code: Option<String>,
 }
 
 impl Failure {
@@ -40,6 +42,7 @@ impl Failure {
             exit,
             message: message.into(),
             hint: None,
+            code: None,
         }
     }
 

@@ -54,6 +54,11 @@ impl Reach {
         format!("{address}?level={level}&timeout_ms={timeout_ms}")
     }
 
+    /// The address of the same key among those of the strong group, for which no level is needed.
+    pub(crate) fn strong_path(&self, key: &Key) -> String {
+        strong_path("keys", key, self.timeout)
+    }
+
     /// The same for something below the key's own address.
     pub(crate) fn path_below(&self, collection: &str, key: &Key, last: &str) -> String {
         let path = self.path(collection, key);
@@ -61,7 +66,13 @@ impl Reach {
     }
 }
 
-fn address(collection: &str, key: &Key) -> String {
+/// The address of a key, lock or sequence of the strong group.
+pub(crate) fn strong_path(kind: &str, key: &Key, timeout: Duration) -> String {
+    let address = address(&format!("strong/{kind}"), key);
+    format!("{address}?timeout_ms={}", timeout.as_millis())
+}
+
+pub(crate) fn address(collection: &str, key: &Key) -> String {
     let (namespace, name) = (key.namespace(), percent(key.name()));
     format!("{collection}/{namespace}/{name}")
 }
@@ -105,7 +116,7 @@ pub(crate) fn of_json(json: &Json) -> Option<Key> {
     Key::new(std::str::from_utf8(namespace).ok()?, name.get(1..)?).ok()
 }
 
-fn timeout(text: &str) -> Result<Duration, String> {
+pub(crate) fn timeout(text: &str) -> Result<Duration, String> {
     let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
     match time {
         _ if time.is_zero() => Err("must be longer than nothing".into()),

@@ -3,25 +3,34 @@
 //! Only `init`, `join` and `up` touch the data folder's secrets themselves.
 
 mod args;
+mod child;
 pub(crate) mod client;
 mod collections;
 mod document;
+mod elect;
+mod events;
 pub(crate) mod exit;
 mod folder;
+mod hold;
 mod import;
 mod key;
 mod laws;
 mod list;
+mod lock;
 mod logging;
 mod mesh;
+mod namespace;
 mod op;
 pub(crate) mod output;
 #[cfg(feature = "planted")]
 mod planted;
 mod setup;
 mod show;
+mod signals;
 mod sim;
 mod status;
+mod strong;
+mod txn;
 mod up;
 mod values;
 mod watch;
@@ -38,7 +47,7 @@ use exit::Failure;
 pub(crate) fn run() -> ExitCode {
     let cli = Cli::parse();
     match carry_out(&cli) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => {
             output::failure(&failure);
             failure.exit.into()
@@ -46,7 +55,7 @@ pub(crate) fn run() -> ExitCode {
     }
 }
 
-fn carry_out(cli: &Cli) -> Result<(), Failure> {
+fn carry_out(cli: &Cli) -> Result<ExitCode, Failure> {
     let folder = folder::choose(cli.dir.as_deref())?;
     match &cli.command {
         Command::Init(args) => setup::init(&folder, args),
@@ -66,8 +75,16 @@ fn carry_out(cli: &Cli) -> Result<(), Failure> {
         Command::List(args) => list::run(&folder, &args.command),
         Command::Doc(args) => document::run(&folder, &args.command),
         Command::Watch(args) => watch::run(&folder, args),
+        Command::Namespace(args) => namespace::run(&folder, &args.command),
+        Command::Cas(args) => txn::cas(&folder, args),
+        Command::Txn(args) => txn::run(&folder, args),
+        // They end as what they run ends.
+        Command::Lock(args) => return lock::run(&folder, args),
+        Command::Elect(args) => return elect::run(&folder, args),
+        Command::Strong(args) => strong::run(&folder, &args.command),
         Command::Laws(args) => laws::run(args),
         Command::Sim(args) => sim::run(args),
         Command::Demo(args) => demo::run(args),
-    }
+    }?;
+    Ok(ExitCode::SUCCESS)
 }

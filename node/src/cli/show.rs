@@ -117,7 +117,8 @@ pub(crate) fn bytes(json: &Json) -> Result<Vec<u8>, Failure> {
     })
 }
 
-fn scalar(json: &Json) -> String {
+/// Bytes on one line: text as it is, others in base64.
+pub(crate) fn scalar(json: &Json) -> String {
     if let Some(text) = json.as_str() {
         return output::one_line(text);
     }

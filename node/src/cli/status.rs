@@ -153,17 +153,17 @@ fn lag(deltas: u64, bytes: u64) -> String {
     }
 }
 
-fn dash(text: String) -> String {
+pub(crate) fn dash(text: String) -> String {
     if text.is_empty() { "-".into() } else { text }
 }
 
 /// A field for people; others choose their names, so control characters are escaped.
-fn text(json: &Json, field: &str) -> String {
+pub(crate) fn text(json: &Json, field: &str) -> String {
     let text = json.get(field).and_then(Json::as_str).unwrap_or_default();
     output::one_line(text)
 }
 
-fn number(json: &Json, field: &str) -> u64 {
+pub(crate) fn number(json: &Json, field: &str) -> u64 {
     json.get(field).and_then(Json::as_u64).unwrap_or_default()
 }
 

@@ -13,6 +13,7 @@ use meshwork::store::OpenDataDir;
 use meshwork::{Ended, Mesh, StartMesh};
 
 use super::exit::{Exit, Failure};
+use super::signals::Signals;
 use super::{logging, output};
 
 #[derive(Debug, Args)]
@@ -172,35 +173,5 @@ fn failure(folder: &Path, error: &StartMesh) -> Failure {
             failure.hint("edit settings.toml, or delete it to go back to the defaults")
         }
         _ => failure,
-    }
-}
-
-/// The signals that ask a program to stop.
-struct Signals {
-    #[cfg(unix)]
-    terminate: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    fn listen() -> Result<Self, Failure> {
-        Ok(Self {
-            #[cfg(unix)]
-            terminate: {
-                use tokio::signal::unix::{SignalKind, signal};
-                signal(SignalKind::terminate())
-                    .map_err(|error| Failure::from_error(Exit::Failed, &error))?
-            },
-        })
-    }
-
-    async fn next(&mut self) {
-        #[cfg(unix)]
-        let terminate = self.terminate.recv();
-        #[cfg(not(unix))]
-        let terminate = std::future::pending::<Option<()>>();
-        tokio::select! {
-            _ = tokio::signal::ctrl_c() => {}
-            _ = terminate => {}
-        }
     }
 }

@@ -18,7 +18,9 @@ use super::{output, show};
 Examples:
   meshwork put notes/today 'buy tea'
   date | meshwork put notes/today -
-  meshwork put photos/cat --file cat.jpg --level quorum")]
+  meshwork put photos/cat --file cat.jpg --level quorum
+
+Keys of strong namespaces are written by agreement, whatever the level.")]
 pub(crate) struct PutArgs {
     /// Where to write: namespace/name
     #[arg(value_parser = key::parse)]
@@ -44,7 +46,8 @@ Examples:
 
 Sets, lists and maps are shown one entry a line, flags as `on` or `off`, values of kinds of your
 own as bytes if the node can join them. The token of a fenced value and the rights of this node
-on a bounded counter are in --json.")]
+on a bounded counter are in --json. Keys of strong namespaces are read as they are at this moment,
+whatever the level.")]
 pub(crate) struct GetArgs {
     /// What to show: namespace/name
     #[arg(value_parser = key::parse)]
@@ -64,7 +67,8 @@ pub(crate) struct GetArgs {
 Example:
   meshwork del notes/today
 
-A value that somebody writes at the same time and that this node has not seen survives.")]
+A value that somebody writes at the same time and that this node has not seen survives, except
+in strong namespaces.")]
 pub(crate) struct DelArgs {
     /// What to delete: namespace/name
     #[arg(value_parser = key::parse)]
@@ -103,15 +107,20 @@ pub(crate) fn put(folder: &Path, args: &PutArgs) -> Result<(), Failure> {
         (None, Some("-")) => read_stdin()?,
         (None, value) => value.unwrap_or_default().as_bytes().to_vec(),
     };
-    let path = args.reach.path("keys", &args.key);
-    let answer = door.send(Method::PUT, &path, &value, args.reach.timeout)?;
+    let put = |path: &str| door.send(Method::PUT, path, &value, args.reach.timeout);
+    let answer = weak_or_strong(&args.key, &args.reach, put)?;
     args.answer.print(&answer)
 }
 
 pub(crate) fn get(folder: &Path, args: &GetArgs) -> Result<(), Failure> {
-    let answer = read(&Door::open(folder)?, &args.key, &args.reach)?;
+    let door = Door::open(folder)?;
+    let ask = |path: &str| door.get(path, args.reach.timeout);
+    let answer = weak_or_strong(&args.key, &args.reach, ask)?;
     if args.json {
         return output::json(&answer);
+    }
+    if let Some(value) = answer.get("value") {
+        return output::value(&show::bytes(value)?);
     }
     let values = entries(&answer);
     for value in values {
@@ -140,8 +149,9 @@ pub(crate) fn get(folder: &Path, args: &GetArgs) -> Result<(), Failure> {
 }
 
 pub(crate) fn delete(folder: &Path, args: &DelArgs) -> Result<(), Failure> {
-    let path = args.reach.path("keys", &args.key);
-    let answer = Door::open(folder)?.send(Method::DELETE, &path, b"", args.reach.timeout)?;
+    let door = Door::open(folder)?;
+    let delete = |path: &str| door.send(Method::DELETE, path, b"", args.reach.timeout);
+    let answer = weak_or_strong(&args.key, &args.reach, delete)?;
     args.answer.print(&answer)
 }
 
@@ -149,6 +159,20 @@ pub(crate) fn increment(folder: &Path, args: &IncrArgs) -> Result<(), Failure> {
     let op = json!({"op": "add", "amount": args.amount});
     let answer = apply(&Door::open(folder)?, &args.key, &args.reach, &op)?;
     args.answer.print(&answer)
+}
+
+/// Asks for a key where most are, and among those of the strong group if it is one of them.
+fn weak_or_strong(
+    key: &Key,
+    reach: &Reach,
+    ask: impl Fn(&str) -> Result<Json, Failure>,
+) -> Result<Json, Failure> {
+    match ask(&reach.path("keys", key)) {
+        Err(failure) if failure.code.as_deref() == Some("strong_namespace") => {
+            ask(&reach.strong_path(key))
+        }
+        answer => answer,
+    }
 }
 
 /// Reads a key; [`Exit::NotFound`] when there is nothing.

@@ -1,6 +1,5 @@
 //! Changes as they arrive.
 
-use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 use clap::Args;
@@ -8,6 +7,7 @@ use meshwork_sync::{InvalidKey, Key, Prefix};
 use serde_json::{Value as Json, json};
 
 use super::client::Door;
+use super::events::{Events, Frame};
 use super::exit::{Exit, Failure};
 use super::key::{self, Reach, percent};
 use super::values::{entries, read};
@@ -47,7 +47,7 @@ pub(crate) fn run(folder: &Path, args: &WatchArgs) -> Result<(), Failure> {
         "watching {}; Ctrl-C ends",
         output::one_line(&args.prefix)
     ));
-    for event in Events::new(stream) {
+    for event in Events::new(stream).filter_map(event) {
         match event {
             Event::Changed(key) => changed(&door, &key, args)?,
             Event::Missed if args.json => output::json(&json!({"missed": true}))?,
@@ -87,59 +87,16 @@ fn prefix(text: &str) -> Result<String, InvalidKey> {
     Prefix::parse(text).map(|_| text.to_owned())
 }
 
-/// Reads server-sent events; the end of the stream ends it.
-struct Events<R> {
-    lines: BufReader<R>,
-}
-
-impl<R: Read> Events<R> {
-    fn new(stream: R) -> Self {
-        Self {
-            lines: BufReader::new(stream),
-        }
-    }
-}
-
-impl<R: Read> Iterator for Events<R> {
-    type Item = Event;
-
-    fn next(&mut self) -> Option<Event> {
-        let (mut name, mut data) = (String::new(), String::new());
-        loop {
-            let mut line = String::new();
-            let mut bounded = self.lines.by_ref().take(LINE_BYTES_MAX);
-            if bounded.read_line(&mut line).ok()? == 0 {
-                return None;
-            }
-            let line = line.trim_end();
-            if let Some(value) = line.strip_prefix("event:") {
-                value.trim_start().clone_into(&mut name);
-            } else if let Some(value) = line.strip_prefix("data:") {
-                data.push_str(value.trim_start());
-            } else if line.is_empty() {
-                if let Some(event) = event(&name, &data) {
-                    return Some(event);
-                }
-                name.clear();
-                data.clear();
-            }
-        }
-    }
-}
-
-fn event(name: &str, data: &str) -> Option<Event> {
-    match name {
+fn event(Frame { event, data }: Frame) -> Option<Event> {
+    match event.as_str() {
         "missed" => Some(Event::Missed),
         "changed" => {
-            let json: Json = serde_json::from_str(data).ok()?;
+            let json: Json = serde_json::from_str(&data).ok()?;
             key::of_json(json.get("key")?).map(Event::Changed)
         }
         _ => None,
     }
 }
-
-/// Longer than any event about a key can be.
-const LINE_BYTES_MAX: u64 = 64 << 10;
 
 #[cfg(test)]
 mod tests {
@@ -149,7 +106,7 @@ mod tests {
     fn events_are_read_and_comments_skipped() {
         let stream = b": keep-alive\n\nevent: changed\ndata: {\"key\":\"notes/a\"}\n\nevent: other\ndata: x\n\n\
             event: missed\ndata: {}\n\nevent: changed\ndata: {\"key\":\"not";
-        let events: Vec<Event> = Events::new(&stream[..]).collect();
+        let events: Vec<Event> = Events::new(&stream[..]).filter_map(event).collect();
         assert_eq!(
             events,
             [

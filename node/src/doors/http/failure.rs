@@ -4,8 +4,9 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use meshwork_crdt::{ApplyOp, EditSequence};
 use meshwork_sync::{InvalidKey, ReadError, StoreFailure, WriteError};
-use serde_json::json;
+use serde_json::{Value, json};
 
+use crate::strong::{AcquireError, Refusal, StrongError, StrongKeyError};
 use crate::{InviteError, RequestError};
 
 /// A request was refused or failed: a status, a code for programs and a text for people.
@@ -74,6 +75,16 @@ impl Failure {
         )
     }
 
+    /// The lock is somebody else's, and nobody waits for it here any more.
+    pub(super) fn held() -> Self {
+        Self::conflict("held", "somebody else holds the lock")
+    }
+
+    /// What it says, as it is sent.
+    pub(super) fn body(&self) -> Value {
+        json!({"error": {"code": self.code, "message": self.message}})
+    }
+
     fn unavailable(code: &'static str, error: impl ToString) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, code, error.to_string())
     }
@@ -93,9 +104,8 @@ impl Failure {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        let body = json!({"error": {"code": self.code, "message": self.message}});
         let headers = [(header::CONTENT_TYPE, JSON)];
-        let mut response = (self.status, headers, body.to_string()).into_response();
+        let mut response = (self.status, headers, self.body().to_string()).into_response();
         if self.status == StatusCode::UNAUTHORIZED {
             let bearer = HeaderValue::from_static("Bearer");
             response
@@ -135,6 +145,7 @@ impl From<WriteError> for Failure {
             WriteError::ValueTooLarge { .. } | WriteError::ObjectTooLarge { .. } => {
                 Self::too_large(error.to_string())
             }
+            WriteError::Strong { .. } => Self::conflict("strong_namespace", error.to_string()),
             WriteError::Busy => Self::busy(error.to_string()),
             WriteError::OutboxFull { .. } => Self::new(
                 StatusCode::INSUFFICIENT_STORAGE,
@@ -154,6 +165,7 @@ impl From<WriteError> for Failure {
 impl From<ReadError> for Failure {
     fn from(error: ReadError) -> Self {
         match error {
+            ReadError::Strong { .. } => Self::conflict("strong_namespace", error.to_string()),
             ReadError::Busy => Self::busy(error.to_string()),
             ReadError::Unavailable { .. } => Self::unavailable("unavailable", error),
             ReadError::Timeout { .. } => Self::timeout(error),
@@ -214,6 +226,60 @@ impl From<InviteError> for Failure {
             InviteError::Issue(_) => Self::busy(error.to_string()),
             InviteError::NoAddress => Self::conflict("no_address", error.to_string()),
             InviteError::Entropy => Self::internal(error.to_string()),
+        }
+    }
+}
+
+impl From<StrongError> for Failure {
+    fn from(error: StrongError) -> Self {
+        match error {
+            StrongError::NoGroup => Self::unavailable("no_strong_group", error),
+            StrongError::Unavailable => Self::unavailable("strong_unavailable", error),
+            StrongError::Unknown => Self::new(
+                StatusCode::GATEWAY_TIMEOUT,
+                "unknown_outcome",
+                error.to_string(),
+            ),
+            StrongError::Busy => Self::busy(error.to_string()),
+            StrongError::Refused(refusal) => refusal.into(),
+        }
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        let message = refusal.to_string();
+        match refusal {
+            Refusal::SessionExpired { .. } => Self::conflict("session_expired", message),
+            Refusal::NoNamespace { .. } => {
+                Self::new(StatusCode::NOT_FOUND, "no_namespace", message)
+            }
+            Refusal::TooLarge { .. } => Self::too_large(message),
+            Refusal::Full(_) => Self::new(StatusCode::INSUFFICIENT_STORAGE, "full", message),
+            Refusal::Held { .. } => Self::conflict("held", message),
+            Refusal::Deadlock { .. } => Self::conflict("deadlock", message),
+            Refusal::Forgotten { .. } | Refusal::TooManyAnswers { .. } => {
+                Self::conflict("refused", message)
+            }
+        }
+    }
+}
+
+impl From<StrongKeyError> for Failure {
+    fn from(error: StrongKeyError) -> Self {
+        match error {
+            StrongKeyError::Key(error) => error.into(),
+            StrongKeyError::Request(error) => error.into(),
+        }
+    }
+}
+
+impl From<AcquireError> for Failure {
+    fn from(error: AcquireError) -> Self {
+        match error {
+            AcquireError::Deadlock(cycle) => Refusal::Deadlock { cycle }.into(),
+            AcquireError::TimedOut => Self::conflict("held", error.to_string()),
+            AcquireError::Request(error) => error.into(),
         }
     }
 }

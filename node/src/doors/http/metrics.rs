@@ -312,6 +312,7 @@ mod tests {
 
     use super::*;
     use crate::doors::http::tally::Route;
+    use crate::strong::StrongStatus;
 
     /// The series of a page, checked against the rules of the format and the conventions for names.
     fn parse(page: &str) -> BTreeMap<String, f64> {
@@ -364,6 +365,23 @@ mod tests {
         }
     }
 
+    fn no_group() -> StrongStatus {
+        StrongStatus {
+            group: None,
+            role: "none",
+            out: None,
+            leader: None,
+            term: 0,
+            applied: 0,
+            revision: 0,
+            log_bytes: 0,
+            snapshot_index: 0,
+            snapshot_bytes: 0,
+            members: Vec::new(),
+            namespaces: Vec::new(),
+        }
+    }
+
     #[test]
     fn the_page_keeps_to_the_format() {
         let tally = Tally::default();
@@ -385,9 +403,9 @@ mod tests {
             outbox_deltas: 4,
             outbox_bytes: 400,
             handed_over: true,
+            strong: no_group(),
             clock_ahead_by_peers: 0,
             frames_refused: 0,
-            strong: crate::strong::StrongStatus::default(),
             store_failure: Some("full".into()),
             counts: Counts::default(),
         };

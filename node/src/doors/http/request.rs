@@ -96,19 +96,22 @@ impl Wishes {
             })?,
             None => Level::default(),
         };
-        let timeout = match self.timeout_ms.map(Duration::from_millis) {
-            Some(timeout) if timeout > TIMEOUT_MAX => {
-                return Err(Failure::bad("bad_timeout", "timeout_ms is at most 60000"));
-            }
-            Some(timeout) => timeout,
-            None => Options::default().timeout,
-        };
+        let timeout = timeout(self.timeout_ms)?.unwrap_or(Options::default().timeout);
         Ok(Options { level, timeout })
     }
 }
 
+/// The time that a client gives a request.
+pub(super) fn timeout(timeout_ms: Option<u64>) -> Result<Option<Duration>, Failure> {
+    let timeout = timeout_ms.map(Duration::from_millis);
+    if timeout.is_some_and(|timeout| timeout > TIMEOUT_MAX) {
+        return Err(Failure::bad("bad_timeout", "timeout_ms is at most 60000"));
+    }
+    Ok(timeout)
+}
+
 /// The key at `namespace/name` in a path, both percent-encoded. The first `/` that is not encoded ends the namespace.
-fn key_at(place: &str) -> Result<Key, Failure> {
+pub(super) fn key_at(place: &str) -> Result<Key, Failure> {
     let (namespace, name) = place.split_once('/').unwrap_or((place, ""));
     let namespace = percent_decode_str(namespace).decode_utf8_lossy();
     let name: Vec<u8> = percent_decode_str(name).collect();

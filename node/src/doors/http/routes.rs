@@ -9,7 +9,7 @@ use axum::routing::{MethodRouter, get, post};
 
 use super::failure::Failure;
 use super::state::Door;
-use super::{documents, guard, keys, node, watch};
+use super::{documents, guard, keys, node, strong_keys, strong_locks, strong_txn, watch};
 
 pub(super) fn router(door: Arc<Door>) -> Router {
     let mut router = Router::new();
@@ -27,7 +27,7 @@ pub(super) fn router(door: Arc<Door>) -> Router {
 }
 
 /// Every route; `openapi.json` describes the same.
-fn routes() -> [(&'static str, MethodRouter<Arc<Door>>); 12] {
+fn routes() -> [(&'static str, MethodRouter<Arc<Door>>); 18] {
     [
         ("/health", get(node::health)),
         ("/ready", get(node::ready)),
@@ -47,6 +47,20 @@ fn routes() -> [(&'static str, MethodRouter<Arc<Door>>); 12] {
                 .delete(keys::delete),
         ),
         ("/v1/docs/{*key}", get(documents::get).post(documents::post)),
+        ("/v1/strong/status", get(strong_keys::status)),
+        ("/v1/strong/namespaces", post(strong_keys::create)),
+        (
+            "/v1/strong/keys/{*key}",
+            get(strong_keys::get)
+                .put(strong_keys::put)
+                .delete(strong_keys::delete),
+        ),
+        ("/v1/strong/txn", post(strong_txn::transact)),
+        (
+            "/v1/strong/locks/{*key}",
+            get(strong_locks::show).post(strong_locks::hold),
+        ),
+        ("/v1/strong/sequences/{*key}", post(strong_keys::draw)),
     ]
 }
 

@@ -28,6 +28,7 @@ pub(super) struct Door {
     pub(super) started_s: u64,
     pub(super) requests: Arc<Semaphore>,
     pub(super) streams: Arc<Semaphore>,
+    pub(super) holds: Arc<Semaphore>,
     pub(super) tally: Tally,
     pub(super) stop: CancellationToken,
     /// Work on documents, which keeps a thread busy for a while.
@@ -85,6 +86,7 @@ impl Door {
             started_s: wall::now_s(),
             requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+            holds: Arc::new(Semaphore::new(HOLDS_MAX)),
             tally: Tally::default(),
             stop,
             editors: Semaphore::new(EDITORS_MAX),
@@ -144,5 +146,7 @@ impl Door {
 pub(super) const REQUESTS_MAX: usize = 128;
 /// Event streams at once.
 pub(super) const STREAMS_MAX: usize = 64;
+/// Locks that are held or waited for at once; each keeps a connection, and other requests must find some left.
+pub(super) const HOLDS_MAX: usize = 256;
 /// Documents that are built at once.
 const EDITORS_MAX: usize = 4;

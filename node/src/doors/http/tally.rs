@@ -17,6 +17,7 @@ pub(super) enum Route {
     Keys,
     Docs,
     Watch,
+    Strong,
     /// Status, invites, leaving, stopping, faults, description.
     Node,
     /// None of them.
@@ -33,6 +34,7 @@ impl Route {
             (Some("v1"), Some("keys")) => Self::Keys,
             (Some("v1"), Some("docs")) => Self::Docs,
             (Some("v1"), Some("watch")) => Self::Watch,
+            (Some("v1"), Some("strong")) => Self::Strong,
             (
                 Some("v1"),
                 Some("status" | "invites" | "leave" | "stop" | "faults" | "openapi.json"),
@@ -49,6 +51,7 @@ impl Route {
             Self::Keys => "keys",
             Self::Docs => "docs",
             Self::Watch => "watch",
+            Self::Strong => "strong",
             Self::Node => "node",
             Self::Other => "other",
         }

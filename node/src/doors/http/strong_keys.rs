@@ -1,0 +1,123 @@
+//! `/v1/strong/keys` and what is as plain: namespaces, sequences, the group's status.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::body::{Parsed, Whole};
+use super::failure::Failure;
+use super::keys::{Json, bytes};
+use super::state::Door;
+use super::strong_request::{ShownFound, StrongAsked, Wishes, unexpected};
+use crate::strong::{Finding, KeyOp, Outcome, Owner, Query, Request, StrongStatus, Transaction};
+
+/// A change is agreed on.
+#[derive(Serialize)]
+pub(super) struct Changed {
+    /// Where in history.
+    revision: u64,
+}
+
+pub(super) async fn status(State(door): State<Arc<Door>>) -> Result<Json<StrongStatus>, Failure> {
+    let status = door.mesh.status().await.ok_or_else(Failure::stopped)?;
+    Ok(Json(status.strong))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Named {
+    name: String,
+}
+
+pub(super) async fn create(
+    State(door): State<Arc<Door>>,
+    wishes: Wishes,
+    Parsed(named): Parsed<Named>,
+) -> Result<Json<Value>, Failure> {
+    // Refuses a name that breaks the rules before anybody is asked.
+    door.mesh.strong(&named.name)?;
+    let namespace = named.name;
+    let create = Request::Create { namespace };
+    let Outcome::Created { new } = wishes.act(&door, create).await? else {
+        return Err(unexpected());
+    };
+    Ok(Json(json!({"created": new})))
+}
+
+pub(super) async fn get(
+    State(door): State<Arc<Door>>,
+    StrongAsked { key, wishes }: StrongAsked,
+) -> Result<Response, Failure> {
+    let Finding::Got { mut found, .. } = wishes.find(&door, Query::Get(vec![key])).await? else {
+        return Err(unexpected());
+    };
+    let found = found.pop().flatten().ok_or_else(Failure::not_found)?;
+    if wishes.raw {
+        return Ok(bytes(found.value));
+    }
+    Ok(Json(ShownFound::from(&found)).into_response())
+}
+
+pub(super) async fn put(
+    State(door): State<Arc<Door>>,
+    StrongAsked { key, wishes }: StrongAsked,
+    Whole(value): Whole,
+) -> Result<Json<Changed>, Failure> {
+    let put = KeyOp::Put {
+        key,
+        value: value.into(),
+        owner: Owner::Nobody,
+    };
+    change(&door, &wishes, put).await
+}
+
+pub(super) async fn delete(
+    State(door): State<Arc<Door>>,
+    StrongAsked { key, wishes }: StrongAsked,
+) -> Result<Json<Changed>, Failure> {
+    change(&door, &wishes, KeyOp::Delete { key }).await
+}
+
+async fn change(door: &Door, wishes: &Wishes, op: KeyOp) -> Result<Json<Changed>, Failure> {
+    let transaction = Transaction {
+        then: vec![op],
+        ..Transaction::default()
+    };
+    let transact = Request::Transact(transaction);
+    let Outcome::Done { revision, .. } = wishes.act(door, transact).await? else {
+        return Err(unexpected());
+    };
+    let revision = revision.0;
+    Ok(Json(Changed { revision }))
+}
+
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Wanted {
+    count: u32,
+}
+
+impl Default for Wanted {
+    fn default() -> Self {
+        Self { count: 1 }
+    }
+}
+
+pub(super) async fn draw(
+    State(door): State<Arc<Door>>,
+    StrongAsked { key, wishes }: StrongAsked,
+    Parsed(Wanted { count }): Parsed<Wanted>,
+) -> Result<Json<Value>, Failure> {
+    if count == 0 {
+        return Err(Failure::bad("bad_count", "count is at least 1"));
+    }
+    let sequence = key;
+    let draw = Request::Draw { sequence, count };
+    let Outcome::Drawn { first } = wishes.act(&door, draw).await? else {
+        return Err(unexpected());
+    };
+    Ok(Json(json!({"first": first})))
+}
