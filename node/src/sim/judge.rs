@@ -132,6 +132,9 @@ impl Inner {
         if let Some(failure) = status.store_failure {
             return Some(format!("has a store that failed: {failure}"));
         }
+        if let Some(reason) = status.strong.out {
+            return Some(format!("takes no part in the strong group: {reason}"));
+        }
         if (status.partitions_filling, status.partitions_leaving) != (0, 0) {
             let (filling, leaving) = (status.partitions_filling, status.partitions_leaving);
             return Some(format!("fills {filling} partitions and leaves {leaving}"));

@@ -3,6 +3,7 @@
 mod roster;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -246,9 +247,7 @@ impl Strong {
     pub(crate) fn handle_stored(&mut self, now: Time, id: u64) {
         match self.batches.remove(&id) {
             Some(Stored::Group { opened, id }) if opened == self.opened => {
-                if let Some(group) = &mut self.group {
-                    group.handle_stored(now, id);
-                }
+                self.guarded(|group| group.handle_stored(now, id));
             }
             Some(Stored::Leave(node)) => {
                 self.formed_by = Some(node);
@@ -281,10 +280,12 @@ impl Strong {
                 self.stay_out(error.to_string());
             }
         }
-        if let Some(group) = &mut self.group {
+        self.guarded(|group| {
             if group.poll_timeout() <= now {
                 group.handle_timeout(now);
             }
+        });
+        if let Some(group) = &self.group {
             self.leader.handle_timeout(now, group);
         }
         self.client.handle_timeout(now);
@@ -343,8 +344,8 @@ impl Strong {
         match message {
             Message::Raft(of, message) => {
                 self.introduce(now, of, message.from, from)?;
-                let group = self.group.as_mut().ok_or(RejectStrong::Group)?;
-                group.handle_message(now, from, *message)?;
+                let taken = self.guarded(|group| group.handle_message(now, from, *message));
+                taken.ok_or(RejectStrong::Group)??;
             }
             Message::Fetch {
                 group: of,
@@ -352,11 +353,7 @@ impl Strong {
                 snapshot,
                 part,
             } => {
-                let group = self
-                    .group
-                    .as_mut()
-                    .filter(|group| group.log().head.group == of);
-                let group = group.ok_or(RejectStrong::Group)?;
+                let group = self.group_of(of)?;
                 if group.log().config().nodes.get(&to) != Some(&from) {
                     return Err(RejectRaft::Stranger.into());
                 }
@@ -378,11 +375,7 @@ impl Strong {
                 part,
                 bytes,
             } => {
-                let group = self
-                    .group
-                    .as_mut()
-                    .filter(|group| group.log().head.group == of);
-                let group = group.ok_or(RejectStrong::Group)?;
+                let group = self.group_of(of)?;
                 group.handle_part(now, from, snapshot, part, &bytes);
             }
             Message::Roster(roster) => self.hear_roster(now, from, *roster),
@@ -401,6 +394,24 @@ impl Strong {
             Message::Reply { id, reply } => self.client.handle_reply(now, from, id, reply),
         }
         Ok(())
+    }
+
+    /// Calls the group. Raft ends the process where its protocol is broken, which only a voter that lies can do by now: it ends
+    /// this voter instead, and all else goes on.
+    fn guarded<T>(&mut self, call: impl FnOnce(&mut Group) -> T) -> Option<T> {
+        let group = self.group.as_mut()?;
+        let called = catch_unwind(AssertUnwindSafe(|| call(group)));
+        if called.is_err() {
+            self.group = None;
+            self.stay_out("a voter breaks the protocol".into());
+        }
+        called.ok()
+    }
+
+    fn group_of(&mut self, id: GroupId) -> Result<&mut Group, RejectStrong> {
+        let group = self.group.as_deref_mut();
+        let group = group.filter(|group| group.log().head.group == id);
+        group.ok_or(RejectStrong::Group)
     }
 
     /// Lets raft hear only those who belong to the group: by its own voters, or by what those have told of newer ones.

@@ -111,8 +111,8 @@ impl Log {
     }
 
     /// The entry behind which the log begins.
-    pub(crate) const fn base(&self) -> u64 {
-        self.base.index
+    pub(crate) const fn base(&self) -> Base {
+        self.base
     }
 
     /// What the entries behind the snapshot amount to.

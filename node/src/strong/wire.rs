@@ -123,10 +123,12 @@ impl RaftMessage {
             Kind::Snapshot => self.snapshot.as_ref().is_some_and(|snapshot| {
                 snapshot.config.is_sound()
                     && snapshot.index < INDEX_MAX
+                    && snapshot.bytes <= SNAPSHOT_BYTES_MAX
                     && (1..=self.term).contains(&snapshot.term)
             }),
-            Kind::Append
-            | Kind::Vote
+            // Raft looks for the last entry of that term, and there is none in what is kept.
+            Kind::Append => self.index < log.base().index || self.log_term >= log.base().term,
+            Kind::Vote
             | Kind::VoteResponse
             | Kind::PreVote
             | Kind::PreVoteResponse
@@ -178,3 +180,6 @@ impl RaftMessage {
 /// No group gets so far; a peer that says so wants numbers to overflow.
 const TERM_MAX: u64 = 1 << 62;
 const INDEX_MAX: u64 = 1 << 62;
+
+/// No state is as large.
+const SNAPSHOT_BYTES_MAX: u64 = 1 << 30;

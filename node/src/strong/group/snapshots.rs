@@ -128,7 +128,7 @@ impl Group {
         }
         let known = log.snapshot().config.members();
         let mut new = self.progress().filter(|(id, _, _)| !known.contains(id));
-        new.any(|(_, matched, _)| matched < log.base())
+        new.any(|(_, matched, _)| matched < log.base().index)
     }
 
     /// Whether a snapshot that is offered brings nothing that is not here, so that raft can answer.

@@ -35,7 +35,7 @@ fn read(net: &mut Net, n: usize, name: &str) -> Result<Option<Vec<u8>>, StrongEr
 }
 
 /// A group of as many voters, with a namespace.
-fn group(seed: u64, count: usize) -> Net {
+pub(super) fn group(seed: u64, count: usize) -> Net {
     let mut net = Net::new(seed, count);
     net.start_all();
     net.get(0, create("a")).unwrap();

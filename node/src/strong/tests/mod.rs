@@ -2,6 +2,7 @@
 
 mod checker;
 mod group;
+mod hostile;
 mod linear;
 mod net;
 mod state;
