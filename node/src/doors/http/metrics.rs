@@ -10,6 +10,7 @@ use meshwork_sync::Counts;
 use super::tally::{Answered, Tally, reason_name};
 use crate::core::Status;
 use crate::net::{NetStats, RefuseReason};
+use crate::strong::StrongStatus;
 
 /// What the page is labelled with.
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -43,6 +44,7 @@ pub(super) fn page(
     if let Some(status) = status {
         members_and_partitions(&mut page, status);
         holdings(&mut page, status);
+        strong(&mut page, &status.strong);
         counts(&mut page, &status.counts);
     }
     network(&mut page, net);
@@ -96,6 +98,46 @@ fn holdings(page: &mut Page, status: &Status) {
         "Whether the store refuses writes.",
     )
     .plain(u8::from(status.store_failure.is_some()));
+}
+
+/// Nothing on a node that is no part of the strong group.
+fn strong(page: &mut Page, status: &StrongStatus) {
+    page.family(
+        "meshwork_strong_out",
+        GAUGE,
+        "Whether this node takes no part in its strong group although it should.",
+    )
+    .plain(u8::from(status.out.is_some()));
+    if status.role.is_empty() || status.role == "none" {
+        return;
+    }
+    page.family(
+        "meshwork_strong_term",
+        GAUGE,
+        "The strong group's term: it grows with each election.",
+    )
+    .plain(status.term);
+    page.family(
+        "meshwork_strong_revision",
+        GAUGE,
+        "Commands of the strong group applied here.",
+    )
+    .plain(status.revision);
+    page.family(
+        "meshwork_strong_log_bytes",
+        GAUGE,
+        "Bytes of the strong group's log here.",
+    )
+    .plain(status.log_bytes);
+    let lag = status.members.iter().filter_map(|member| member.lag).max();
+    if let Some(lag) = lag {
+        page.family(
+            "meshwork_strong_lag_entries",
+            GAUGE,
+            "Entries that the member furthest behind lacks; on the leader alone.",
+        )
+        .plain(lag);
+    }
 }
 
 fn counts(page: &mut Page, counts: &Counts) {
@@ -312,7 +354,6 @@ mod tests {
 
     use super::*;
     use crate::doors::http::tally::Route;
-    use crate::strong::StrongStatus;
 
     /// The series of a page, checked against the rules of the format and the conventions for names.
     fn parse(page: &str) -> BTreeMap<String, f64> {
@@ -365,23 +406,6 @@ mod tests {
         }
     }
 
-    fn no_group() -> StrongStatus {
-        StrongStatus {
-            group: None,
-            role: "none",
-            out: None,
-            leader: None,
-            term: 0,
-            applied: 0,
-            revision: 0,
-            log_bytes: 0,
-            snapshot_index: 0,
-            snapshot_bytes: 0,
-            members: Vec::new(),
-            namespaces: Vec::new(),
-        }
-    }
-
     #[test]
     fn the_page_keeps_to_the_format() {
         let tally = Tally::default();
@@ -403,7 +427,11 @@ mod tests {
             outbox_deltas: 4,
             outbox_bytes: 400,
             handed_over: true,
-            strong: no_group(),
+            strong: StrongStatus {
+                role: "voter",
+                revision: 9,
+                ..StrongStatus::default()
+            },
             clock_ahead_by_peers: 0,
             frames_refused: 0,
             store_failure: Some("full".into()),
@@ -412,6 +440,7 @@ mod tests {
         let series = parse(&page(Some(&status), &net, &tally, 1_700_000_000));
         assert_eq!(series["meshwork_objects"], 7.0);
         assert_eq!(series["meshwork_store_failed"], 1.0);
+        assert_eq!(series["meshwork_strong_revision"], 9.0);
         assert_eq!(series["process_start_time_seconds"], 1.7e9);
         assert_eq!(
             series["meshwork_net_refused_total{reason=\"expired\"}"],
