@@ -157,7 +157,7 @@ pub(crate) enum Reply {
     Busy,
 }
 
-/// A frame that is no [`Message`]: the peer's fault.
+/// A frame about strong keys that makes no sense: the peer's fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a frame about strong keys does not decode")]
 pub struct DecodeStrong;
