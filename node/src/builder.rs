@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
 
 use meshwork_crdt::{Merges, ReplicaId};
 use meshwork_membership::{Meta, Time};
@@ -13,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admission::{Invites, NoEntropy};
 use crate::core::{Node, NodeConfig, NodeSetup, OpenNode, roles};
-use crate::driver::{Driver, Running};
+use crate::driver::{Clock, Driver, Running};
 use crate::invites;
 use crate::mesh::Mesh;
 use crate::net::{Net, NetConfig, NetLimits, StartNet};
@@ -153,7 +152,7 @@ impl Builder {
             random_seed: random_u64()?,
         };
         let invites = Invites::from_records(invites::load(&*disk.store)?);
-        let started = Instant::now();
+        let clock = Clock::start();
         let node = Node::open(setup, disk.store, Time::ZERO)?;
         let (commands, received) = mpsc::channel(COMMANDS);
         let (report, ended) = watch::channel(None);
@@ -175,7 +174,7 @@ impl Builder {
             net,
             disk.committer,
             adopted.dir,
-            started,
+            clock,
         );
         tokio::spawn(driver.run(received, events, disk.outcomes, report));
         Ok(Mesh { commands, running })

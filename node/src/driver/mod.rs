@@ -1,6 +1,7 @@
 //! The real driver: one task that owns the core and carries out what it wants done.
 
 mod admit;
+mod clock;
 mod desk;
 mod leaving;
 mod run;
@@ -16,6 +17,7 @@ use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 pub use admit::InviteError;
+pub(crate) use clock::Clock;
 pub(crate) use run::Driver;
 #[cfg(feature = "sim")]
 pub(crate) use {desk::Desk, leaving::Leaving};

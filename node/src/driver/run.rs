@@ -10,6 +10,7 @@ use meshwork_sync::{Batch, Refusal, Refuser, StoreFailure};
 use tokio::sync::{mpsc, watch};
 
 use super::admit::{Admit, Visitor};
+use super::clock::Clock;
 use super::desk::Desk;
 use super::leaving::Leaving;
 use super::{Command, Shared, reply};
@@ -31,7 +32,7 @@ pub(crate) struct Driver {
     net: Net,
     committer: Committer,
     _dir: DataDir,
-    started: Instant,
+    clock: Clock,
     desk: Desk,
     leaving: Option<Leaving>,
     doubted_since: Option<Instant>,
@@ -54,7 +55,7 @@ impl Driver {
         net: Net,
         committer: Committer,
         dir: DataDir,
-        started: Instant,
+        clock: Clock,
     ) -> Self {
         Self {
             node,
@@ -64,7 +65,7 @@ impl Driver {
             net,
             committer,
             _dir: dir,
-            started,
+            clock,
             desk: Desk::default(),
             leaving: None,
             doubted_since: None,
@@ -150,13 +151,13 @@ impl Driver {
     }
 
     fn now(&self) -> Time {
-        Time(u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX))
+        self.clock.now()
     }
 
     fn wake_at(&self) -> Instant {
         let leaving = self.leaving.as_ref().map(Leaving::poll_timeout);
         let due = self.node.poll_timeout().into_iter().chain(leaving).min();
-        self.started + due.map_or(IDLE, |at| Duration::from_micros(at.0))
+        self.clock.instant_of(due.unwrap_or(Time(u64::MAX)))
     }
 
     fn handle_timeout(&mut self) {
@@ -389,6 +390,3 @@ const fn net_class(class: Class) -> net::Class {
         Class::Bulk => net::Class::Bulk,
     }
 }
-
-/// Longest sleep of a node that waits for nothing.
-const IDLE: Duration = Duration::from_secs(3_600);
