@@ -136,6 +136,9 @@ const ROSTER: &[u8] = b"r";
 /// The record of who may form the group, on the founder.
 const FORMED_BY: &[u8] = b"f";
 
+/// In that record: whoever it was, the question is settled.
+const SOMEBODY: NodeId = NodeId::from_bytes([0; 32]);
+
 /// The wait before a group is opened again that the disk had no room for.
 const OPEN_AGAIN: Duration = Duration::from_secs(1);
 
@@ -480,6 +483,11 @@ impl Strong {
                     batch.delete(Space::Strong, key);
                 }
             }
+        }
+        // Nor does a founder's copy know whom it has let form the group since.
+        if self.formed_by.is_none() {
+            self.formed_by = Some(SOMEBODY);
+            batch.put(Space::Strong, FORMED_BY, records::encode(&SOMEBODY));
         }
         self.store(batch, Stored::Roster);
         Ok(())

@@ -1,6 +1,6 @@
 //! One claim at a time.
 
-use meshwork_sync::Key;
+use meshwork_sync::{Key, Origin};
 
 use super::net::{Net, ms};
 use crate::strong::*;
@@ -328,4 +328,34 @@ fn the_node_s_own_session_is_replaced_when_it_has_ended() {
     net.run_for(ms(5_000));
     assert!(net.get(away, put("a/a", b"2")).is_ok());
     assert_eq!(read(&mut net, leader, "a/a"), Ok(Some(b"2".to_vec())));
+}
+
+#[test]
+fn a_founder_that_was_restored_lets_nobody_form_a_second_group() {
+    let mut net = group(15, 3);
+    // A copy from before it was asked.
+    net.crash(0);
+    net.hosts[0].engine = std::sync::Arc::new(crate::store::Memory::new(1));
+    net.hosts[0].origin = Origin::Restored;
+    net.start(0);
+    net.split(&[&[0], &[1, 2]]);
+    net.run_for(ms(100));
+    net.crash(0);
+    net.hosts[0].origin = Origin::Founder;
+    net.split(&[&[1, 2]]);
+    net.add_host();
+    net.split(&[&[0, 3], &[1, 2]]);
+    net.start(0);
+    net.split(&[&[0, 3], &[1, 2]]);
+    net.run_for(ms(20_000));
+    let formed = |n: usize| net.hosts[n].strong.as_ref().unwrap().group().is_some();
+    let heard = net.hosts[3].strong.as_ref().unwrap().roster().cloned();
+    let first = net.hosts[1]
+        .strong
+        .as_ref()
+        .unwrap()
+        .roster()
+        .unwrap()
+        .group;
+    assert!(!formed(3) || heard.is_some_and(|roster| roster.group == first));
 }

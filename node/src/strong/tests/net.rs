@@ -22,7 +22,7 @@ use crate::strong::records::VoterId;
 pub(super) struct Host {
     pub(super) id: NodeId,
     replica: ReplicaId,
-    origin: Origin,
+    pub(super) origin: Origin,
     ability: Ability,
     pub(super) engine: Arc<Memory>,
     pub(super) strong: Option<Strong>,
