@@ -22,11 +22,20 @@ impl Clock {
         Time(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
     }
 
-    /// When to wake for what is due then, on the clock of timers.
+    /// When to wake for what is due then, on the clock of timers; in the past for what is due already.
+    ///
+    /// Timers round up to the next millisecond: one that is set for this very moment again and again, as other things happen, never fires.
     pub(crate) fn instant_of(&self, due: Time) -> Instant {
-        Instant::now() + due.since(self.now()).min(IDLE)
+        let (at, now) = (Instant::now(), self.now());
+        match due.since(now) {
+            Duration::ZERO => at.checked_sub(PAST).unwrap_or(at),
+            wait => at + wait.min(IDLE),
+        }
     }
 }
+
+/// Long enough ago for any timer.
+const PAST: Duration = Duration::from_millis(10);
 
 /// Longest sleep of a node that waits for nothing. A machine that slept is noticed no later.
 const IDLE: Duration = Duration::from_secs(3_600);
@@ -58,6 +67,7 @@ mod tests {
         let wake = clock.instant_of(now + Duration::from_secs(5));
         let wait = wake.saturating_duration_since(Instant::now());
         assert!(wait <= Duration::from_secs(5) && wait > Duration::from_secs(1));
+        assert!(clock.instant_of(now) < Instant::now() - Duration::from_millis(5));
         assert!(clock.instant_of(Time(u64::MAX)) <= Instant::now() + IDLE);
     }
 }
