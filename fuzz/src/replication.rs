@@ -431,6 +431,10 @@ impl AnyMessage {
 impl AnyCompare {
     fn step(&self) -> Compare {
         let short = |ids: &[u64]| ids.iter().copied().map(ShortId::from_u64).collect();
+        let replied = |reply, strays| Compare::Reply {
+            reply,
+            strays: partition_set(strays),
+        };
         let ask = |partitions: u16, request: &Request| Compare::Ask {
             partitions: partition_set(partitions),
             request: request.to_bytes(),
@@ -466,19 +470,16 @@ impl AnyCompare {
                     until: None,
                 },
             ),
-            Self::Reply(reply) => Compare::Reply {
-                reply: reply.clone(),
-            },
-            Self::Same => Compare::Reply {
-                reply: Reply::Same.to_bytes(),
-            },
-            Self::Page { ids } => Compare::Reply {
-                reply: Reply::Page {
+            Self::Reply(reply) => replied(reply.clone(), 0),
+            // Half of them not the responder's own, as it sees it.
+            Self::Same => replied(Reply::Same.to_bytes(), 0x5555),
+            Self::Page { ids } => {
+                let page = Reply::Page {
                     ids: short(ids),
                     last: None,
-                }
-                .to_bytes(),
-            },
+                };
+                replied(page.to_bytes(), 0)
+            }
             Self::Sent => Compare::Sent,
             Self::Stop => Compare::Stop,
         }
