@@ -17,7 +17,7 @@ use crate::core::Status;
 use crate::driver::{Command, InviteError, Running, Session};
 use crate::namespace::Namespace;
 use crate::net::{Net, NetStats};
-use crate::strong::{Request, SessionId, StrongDone, StrongError, StrongRequest};
+use crate::strong::{SessionId, StrongDone, StrongError, StrongRequest};
 use crate::watch::Watch;
 
 /// A running node. Cheap to clone; all clones are the same node.
@@ -282,12 +282,7 @@ impl Mesh {
 
     /// Ends a session in the background. If the node is too busy for that it sees soon that nobody holds it.
     pub(crate) fn close_session(&self, session: SessionId) {
-        let (answer, _nobody) = oneshot::channel();
-        let close = Command::Strong {
-            request: StrongRequest::In(session, Request::Close),
-            timeout: Duration::from_secs(5),
-            answer,
-        };
+        let close = Command::CloseSession { session };
         if self.commands.try_send(close).is_err() {
             tracing::debug!(%session, "a session is closed later");
         }

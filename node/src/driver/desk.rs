@@ -97,13 +97,20 @@ impl Desk {
         reply(answer, result);
     }
 
-    /// Closes the sessions that nobody holds any more.
-    pub(crate) fn prune_sessions(&mut self, node: &mut Node, now: Time) {
-        let dropped = self.sessions.extract_if(.., |_, told| told.is_closed());
-        for (session, _) in dropped.collect::<Vec<_>>() {
+    /// Closes a session, once.
+    pub(crate) fn close_session(&mut self, node: &mut Node, now: Time, session: SessionId) {
+        if self.sessions.remove(&session).is_some() {
             self.next_request += 1;
             let close = StrongRequest::In(session, Request::Close);
             node.ask(now, self.next_request, close, CLOSE_TIMEOUT);
+        }
+    }
+
+    /// Closes the sessions that nobody holds any more, and of which the desk was not told.
+    pub(crate) fn prune_sessions(&mut self, node: &mut Node, now: Time) {
+        let dropped = self.sessions.iter().filter(|(_, told)| told.is_closed());
+        for session in dropped.map(|(session, _)| *session).collect::<Vec<_>>() {
+            self.close_session(node, now, session);
         }
     }
 

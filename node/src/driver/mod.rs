@@ -45,6 +45,10 @@ pub(crate) enum Command {
         timeout: Duration,
         answer: oneshot::Sender<Result<StrongDone, StrongError>>,
     },
+    /// Nobody holds a session any more.
+    CloseSession {
+        session: SessionId,
+    },
     OpenSession {
         ttl: Duration,
         timeout: Duration,

@@ -349,6 +349,9 @@ impl Driver {
             } => self
                 .desk
                 .strong(&mut self.node, (now, timeout), request, answer),
+            Command::CloseSession { session } => {
+                self.desk.close_session(&mut self.node, now, session);
+            }
             Command::OpenSession {
                 ttl,
                 timeout,

@@ -409,6 +409,7 @@ impl Inner {
                     timeout,
                     answer,
                 } => desk.strong(node, (now, timeout), request, answer),
+                Command::CloseSession { session } => desk.close_session(node, now, session),
                 Command::OpenSession {
                     ttl,
                     timeout,
