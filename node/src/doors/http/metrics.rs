@@ -23,24 +23,22 @@ pub(super) fn page(
     started_s: u64,
 ) -> String {
     let mut page = Page::default();
-    page.family(
+    page.gauge(
         "process_start_time_seconds",
-        GAUGE,
         "When the process opened its door, in seconds since 1970.",
-    )
-    .plain(started_s);
+        started_s,
+    );
     page.family(
         "meshwork_build_info",
         GAUGE,
         "The release that runs; always 1.",
     )
     .labelled(&[("version", env!("CARGO_PKG_VERSION"))], 1);
-    page.family(
+    page.gauge(
         "meshwork_up",
-        GAUGE,
         "Whether the node behind the door runs.",
-    )
-    .plain(u8::from(status.is_some()));
+        u8::from(status.is_some()),
+    );
     if let Some(status) = status {
         members_and_partitions(&mut page, status);
         holdings(&mut page, status);
@@ -78,65 +76,56 @@ fn members_and_partitions(page: &mut Page, status: &Status) {
 }
 
 fn holdings(page: &mut Page, status: &Status) {
-    page.family("meshwork_objects", GAUGE, "Objects held here.")
-        .plain(status.objects);
-    page.family(
+    page.gauge("meshwork_objects", "Objects held here.", status.objects);
+    page.gauge(
         "meshwork_outbox_deltas",
-        GAUGE,
         "Deltas that wait for peers.",
-    )
-    .plain(status.outbox_deltas);
-    page.family(
+        status.outbox_deltas,
+    );
+    page.gauge(
         "meshwork_outbox_bytes",
-        GAUGE,
         "Bytes of the deltas that wait for peers.",
-    )
-    .plain(status.outbox_bytes);
-    page.family(
+        status.outbox_bytes,
+    );
+    page.gauge(
         "meshwork_store_failed",
-        GAUGE,
         "Whether the store refuses writes.",
-    )
-    .plain(u8::from(status.store_failure.is_some()));
+        u8::from(status.store_failure.is_some()),
+    );
 }
 
 /// Nothing on a node that is no part of the strong group.
 fn strong(page: &mut Page, status: &StrongStatus) {
-    page.family(
+    page.gauge(
         "meshwork_strong_out",
-        GAUGE,
         "Whether this node takes no part in its strong group although it should.",
-    )
-    .plain(u8::from(status.out.is_some()));
+        u8::from(status.out.is_some()),
+    );
     if status.role.is_empty() || status.role == "none" {
         return;
     }
-    page.family(
+    page.gauge(
         "meshwork_strong_term",
-        GAUGE,
         "The strong group's term: it grows with each election.",
-    )
-    .plain(status.term);
-    page.family(
+        status.term,
+    );
+    page.gauge(
         "meshwork_strong_revision",
-        GAUGE,
         "Commands of the strong group applied here.",
-    )
-    .plain(status.revision);
-    page.family(
+        status.revision,
+    );
+    page.gauge(
         "meshwork_strong_log_bytes",
-        GAUGE,
         "Bytes of the strong group's log here.",
-    )
-    .plain(status.log_bytes);
+        status.log_bytes,
+    );
     let lag = status.members.iter().filter_map(|member| member.lag).max();
     if let Some(lag) = lag {
-        page.family(
+        page.gauge(
             "meshwork_strong_lag_entries",
-            GAUGE,
             "Entries that the member furthest behind lacks; on the leader alone.",
-        )
-        .plain(lag);
+            lag,
+        );
     }
 }
 
@@ -219,8 +208,7 @@ const COUNTS: &[Count] = &[
 ];
 
 fn network(page: &mut Page, net: &NetStats) {
-    page.family("meshwork_net_links", GAUGE, "Members connected now.")
-        .plain(net.links);
+    page.gauge("meshwork_net_links", "Members connected now.", net.links);
     page.family(
         "meshwork_net_bytes_total",
         COUNTER,
@@ -311,6 +299,11 @@ impl Page {
         name.clone_into(&mut self.family);
         self.line(format_args!("# HELP {name} {help}\n# TYPE {name} {kind}"));
         self
+    }
+
+    /// A family of one gauge.
+    fn gauge(&mut self, name: &str, help: &str, value: impl Display) {
+        self.family(name, GAUGE, help).plain(value);
     }
 
     fn plain(&mut self, value: impl Display) -> &mut Self {
