@@ -107,7 +107,7 @@ impl StrongNamespace {
         let keys = vec![self.key(name)?];
         let request = StrongRequest::Read(Query::Get(keys));
         let done = self.mesh.ask_strong(request, self.timeout).await?;
-        let StrongDone::Found(Finding::Got { mut found, .. }) = done else {
+        let Finding::Got { mut found, .. } = done.finding()? else {
             return Err(unexpected().into());
         };
         Ok(found.pop().flatten())
@@ -219,11 +219,20 @@ impl StrongNamespace {
 }
 
 impl StrongDone {
-    pub(super) fn outcome(self) -> Result<Outcome, StrongFailure> {
+    /// What was done, where something was to be done.
+    pub(crate) fn outcome(self) -> Result<Outcome, StrongFailure> {
         let Self::Done(outcome) = self else {
             return Err(unexpected());
         };
         Ok(outcome)
+    }
+
+    /// What was found, where something was to be read.
+    pub(crate) fn finding(self) -> Result<Finding, StrongFailure> {
+        let Self::Found(finding) = self else {
+            return Err(unexpected());
+        };
+        Ok(finding)
     }
 }
 

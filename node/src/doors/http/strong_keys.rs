@@ -37,13 +37,8 @@ pub(super) async fn create(
     wishes: Wishes,
     Parsed(named): Parsed<Named>,
 ) -> Result<Json<Value>, Failure> {
-    // Refuses a name that breaks the rules before anybody is asked.
-    door.mesh.strong(&named.name)?;
-    let namespace = named.name;
-    let create = Request::Create { namespace };
-    let Outcome::Created { new } = wishes.act(&door, create).await? else {
-        return Err(unexpected());
-    };
+    let namespace = door.mesh.strong(&named.name)?.within(wishes.timeout);
+    let new = namespace.create().await?;
     Ok(Json(json!({"created": new})))
 }
 

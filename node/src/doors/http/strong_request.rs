@@ -11,14 +11,12 @@ use super::failure::Failure;
 use super::request::{key_at, timeout};
 use super::state::Door;
 use super::values::Bytes;
-use crate::strong::{
-    Finding, Found, Outcome, Request, STRONG_TIMEOUT, StrongDone, StrongError, StrongRequest,
-};
+use crate::strong::{Finding, Found, Outcome, Request, STRONG_TIMEOUT, StrongError, StrongRequest};
 
 /// How long a request may take, and how its answer is shown.
 #[derive(Debug)]
 pub(super) struct Wishes {
-    timeout: Duration,
+    pub(super) timeout: Duration,
     /// `raw=1`.
     pub(super) raw: bool,
 }
@@ -69,21 +67,15 @@ impl Wishes {
         query: crate::strong::Query,
     ) -> Result<Finding, Failure> {
         let read = StrongRequest::Read(query);
-        match door.mesh.ask_strong(read, self.timeout).await? {
-            StrongDone::Found(finding) => Ok(finding),
-            StrongDone::Done(_) | StrongDone::Turn(_) | StrongDone::Changes(_) => Err(unexpected()),
-        }
+        let done = door.mesh.ask_strong(read, self.timeout).await?;
+        Ok(done.finding()?)
     }
 
     /// Has something done once.
     pub(super) async fn act(&self, door: &Door, request: Request) -> Result<Outcome, Failure> {
         let request = StrongRequest::Do(request);
-        match door.mesh.ask_strong(request, self.timeout).await? {
-            StrongDone::Done(outcome) => Ok(outcome),
-            StrongDone::Found(_) | StrongDone::Turn(_) | StrongDone::Changes(_) => {
-                Err(unexpected())
-            }
-        }
+        let done = door.mesh.ask_strong(request, self.timeout).await?;
+        Ok(done.outcome()?)
     }
 }
 
