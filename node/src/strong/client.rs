@@ -435,8 +435,7 @@ impl Client {
                 }
             }
             (Purpose::KeepAlive, Reply::Ended(ended)) => {
-                let ask = pending.ask;
-                let Ask::KeepAlive(sessions) = ask else {
+                let Ask::KeepAlive(sessions) = pending.ask else {
                     return;
                 };
                 for session in sessions {

@@ -14,7 +14,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::client::{Client, StrongDone, StrongError, StrongRequest, Wish};
-use super::command::SessionId;
+use super::command::{Outcome, SessionId};
 use super::group::{Effect, Group, GroupConfig, Who};
 use super::growth::{Able, Growth};
 use super::leader::Leader;
@@ -185,11 +185,7 @@ impl Strong {
     fn restore(&mut self, now: Time) -> Result<(), OpenGroup> {
         self.formed_by = records::read(&*self.store, FORMED_BY)?;
         self.roster = records::read(&*self.store, ROSTER)?;
-        if let Some(roster) = &self.roster {
-            self.client.set_nodes(now, roster.nodes.values().copied());
-            let namespaces = roster.namespaces.clone();
-            self.outputs.push_back(StrongOutput::Namespaces(namespaces));
-        }
+        self.follow_roster(now);
         if self.setup.origin == Origin::Restored {
             self.forget_group()
         } else {
@@ -382,7 +378,7 @@ impl Strong {
                 group.handle_part(now, from, snapshot, part, &bytes);
             }
             Message::Roster(roster) => self.hear_roster(now, from, *roster),
-            Message::MayForm { .. } => self.asked_to_form(now, from),
+            Message::MayForm => self.asked_to_form(now, from),
             Message::Form => self.form(now),
             Message::Ask { id, ask } => match &self.group {
                 Some(group) => self.leader.ask(now, group, (from, id), ask),
@@ -598,9 +594,13 @@ impl Strong {
                 term,
                 answers,
             } => {
+                let created = Some(Ok(Outcome::Created { new: true }));
+                let tell = answers.contains(&created);
                 self.leader
                     .applied(now, group.state(), (index, term), answers);
-                self.tell_roster(now, group);
+                if tell {
+                    self.tell_roster(now, group);
+                }
             }
             Effect::Read(round) => self.leader.read(group.state(), round),
             Effect::Turned => {

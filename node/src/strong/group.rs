@@ -189,13 +189,7 @@ impl Group {
 
     /// Waits for the leader of a group to say what this node is in it.
     pub(crate) fn follow(store: Arc<dyn Store + Send + Sync>, who: Who, now: Time) -> Self {
-        let nothing = SnapshotHead {
-            index: 0,
-            term: 0,
-            config: Config::default(),
-            parts: 0,
-            bytes: 0,
-        };
+        let nothing = SnapshotHead::default();
         let mut group = Self::begin(store, who, (Hard::default(), nothing), now);
         group.pump(now);
         group

@@ -9,7 +9,8 @@ use raft::{GetEntriesContext, RaftState, Storage, StorageError};
 
 use super::records::{
     BASE, Base, Blob, Body, CONFIG, Config, HARD, HEAD, Hard, Head, LogEntry, OpenGroup, SNAPSHOT,
-    SnapshotHead, VoterId, damaged, decode, encode, entry_key, part_key, read, unreadable,
+    SnapshotHead, VoterId, damaged, decode, encode, entry_key, part_key, read, required,
+    unreadable,
 };
 
 /// Log, vote, voters and snapshot. What changes goes into a [`Batch`] at the same time.
@@ -56,15 +57,12 @@ impl Log {
         let Some(head) = read(store, HEAD)? else {
             return Ok(None);
         };
-        let missing = |key: &[u8]| damaged(key);
-        let base: Base = read(store, BASE)?.ok_or_else(|| missing(BASE))?;
-        let config: Config = read(store, CONFIG)?.ok_or_else(|| missing(CONFIG))?;
         let mut log = Self {
             head,
-            hard: read(store, HARD)?.ok_or_else(|| missing(HARD))?,
-            snapshot: read(store, SNAPSHOT)?.ok_or_else(|| missing(SNAPSHOT))?,
-            config,
-            base,
+            hard: required(store, HARD)?,
+            config: required(store, CONFIG)?,
+            snapshot: required(store, SNAPSHOT)?,
+            base: required(store, BASE)?,
             entries: VecDeque::new(),
             bytes: 0,
         };

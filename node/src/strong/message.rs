@@ -34,7 +34,7 @@ pub(crate) enum Message {
     /// What everybody should know of the group.
     Roster(Box<Roster>),
     /// From a node that can vote and knows of no group: may it form one?
-    MayForm { voter: VoterId },
+    MayForm,
     /// From the mesh's founder: it may, and nobody else.
     Form,
     /// A question for the leader.

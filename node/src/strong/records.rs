@@ -63,7 +63,7 @@ pub(crate) struct Config {
 }
 
 /// A snapshot without its parts.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SnapshotHead {
     /// The last entry in it.
     pub(crate) index: u64,
@@ -185,6 +185,11 @@ pub(crate) fn read<T: DeserializeOwned>(
     };
     let record = decode(&bytes);
     record.map(Some).ok_or_else(|| damaged(key))
+}
+
+/// One that is there wherever there is a group.
+pub(crate) fn required<T: DeserializeOwned>(store: &dyn Store, key: &[u8]) -> Result<T, OpenGroup> {
+    read(store, key)?.ok_or_else(|| damaged(key))
 }
 
 pub(crate) fn get(store: &dyn Store, key: &[u8]) -> Result<Option<Vec<u8>>, OpenGroup> {

@@ -9,7 +9,7 @@ use rand::Rng;
 use super::{ASK_TO_FORM, Ability, FORMED_BY, ROSTER, Stored, Strong, StrongOutput};
 use crate::strong::group::Group;
 use crate::strong::message::{Message, Roster};
-use crate::strong::records::{self, GroupId, VoterId};
+use crate::strong::records::{self, GroupId};
 
 impl Strong {
     /// Tells everybody of the group when what they should know of it has changed.
@@ -60,7 +60,6 @@ impl Strong {
     }
 
     fn set_roster(&mut self, now: Time, roster: Roster, from: Option<NodeId>) {
-        self.client.set_nodes(now, roster.nodes.values().copied());
         let mut batch = Batch::default();
         batch.put(Space::Strong, ROSTER, records::encode(&roster));
         self.store(batch, Stored::Roster);
@@ -69,10 +68,18 @@ impl Strong {
                 self.send(peer, &Message::Roster(Box::new(roster.clone())));
             }
         }
-        let namespaces = roster.namespaces.clone();
-        self.outputs.push_back(StrongOutput::Namespaces(namespaces));
         self.roster = Some(roster);
+        self.follow_roster(now);
         self.ask_to_form = None;
+    }
+
+    /// Tells the parts of this node where the group is found, and what is its own.
+    pub(super) fn follow_roster(&mut self, now: Time) {
+        if let Some(roster) = &self.roster {
+            self.client.set_nodes(now, roster.nodes.values().copied());
+            let namespaces = roster.namespaces.clone();
+            self.outputs.push_back(StrongOutput::Namespaces(namespaces));
+        }
     }
 
     pub(super) fn ask_to_form(&mut self, now: Time) {
@@ -80,9 +87,8 @@ impl Strong {
         if self.setup.origin == Origin::Founder && self.formed_by.is_none() {
             return self.asked_to_form(now, self.setup.me);
         }
-        let voter = VoterId::from_be_bytes(self.setup.replica.to_bytes());
         for peer in self.connected.clone() {
-            self.send(peer, &Message::MayForm { voter });
+            self.send(peer, &Message::MayForm);
         }
     }
 

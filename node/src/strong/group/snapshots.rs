@@ -86,10 +86,8 @@ impl Group {
     pub(super) fn make_snapshot(&mut self) {
         if let Some(making) = &mut self.making {
             // A few parts with each batch, so that nothing waits long behind them.
-            for (part, bytes) in making.parts.drain(..making.parts.len().min(PARTS_AT_ONCE)) {
-                let key = part_key(making.head.index, part);
-                self.open.put(Space::Strong, key, bytes);
-            }
+            let few = making.parts.len().min(PARTS_AT_ONCE);
+            put_parts(&mut self.open, making.head.index, making.parts.drain(..few));
             if making.parts.is_empty()
                 && let Some(making) = self.making.take()
             {
@@ -232,7 +230,11 @@ fn split(bytes: &Bytes) -> VecDeque<(u32, Bytes)> {
     (0..).zip(parts).collect()
 }
 
-pub(super) fn put_parts(batch: &mut Batch, snapshot: u64, parts: VecDeque<(u32, Bytes)>) {
+pub(super) fn put_parts(
+    batch: &mut Batch,
+    snapshot: u64,
+    parts: impl IntoIterator<Item = (u32, Bytes)>,
+) {
     for (part, bytes) in parts {
         batch.put(Space::Strong, part_key(snapshot, part), bytes);
     }
