@@ -136,7 +136,7 @@ mod tests {
         assert_eq!(joined(&deltas).store().value(), 12);
         assert_eq!(joined([&deltas[0], &deltas[3]]).store().value(), 7);
 
-        // What it writes once it has heard of both stands for both.
+        // What it writes once it has heard of both replaces its last alone: between 2 and 7 it may have written more.
         anew.join(&own);
         deltas.push(add(&mut anew, &stamp(1, 9), 3));
         assert_eq!(anew.store().value(), 15);
@@ -157,6 +157,18 @@ mod tests {
         deltas.push(write(&mut first, &stamp(1, 10), 3));
         assert_eq!(first.store().value(), 13);
         assert_eq!(joined(&deltas).store().value(), 15);
+    }
+
+    #[test]
+    fn what_two_writes_took_over_from_the_same_sum_counts_once() {
+        let mut own = Causal::default();
+        let [first, second] = [(1, 7), (2, -5)].map(|(n, by)| add(&mut own, &stamp(1, n), by));
+        // Its copy is gone, and a replica that has not all gave it the first half back.
+        let mut copy = first.clone();
+        let third = write(&mut copy, &stamp(1, 9), 5);
+        assert_eq!(copy.store().value(), 12);
+        assert_eq!(joined([&first, &second, &third]).store().value(), 7);
+        assert_eq!(joined([&third, &second]).store().value(), 7);
     }
 
     #[test]

@@ -14,9 +14,9 @@ use crate::{CausalContext, DecodeObject, Dot, DotFun, Edit, ReplicaId, Stamp};
 /// Of three entries that replace each other, the first and the third may arrive without the second, which alone says that the first
 /// is gone. So an entry says how far back it reaches: it stands for all of its replica from there on, and they do not count beside it.
 ///
-/// A replica that has not its own earlier entry starts anew with one that reaches no further back than itself, and both count. What
-/// replaces both reaches back over those alone between which and itself it has seen all that its replica wrote: what it has not seen goes
-/// on counting.
+/// A replica that has not its own earlier entry, or may have written since, starts anew with one that reaches no further back than itself,
+/// and both count. It replaces, and stands for, those alone between which and itself it has seen all that its replica wrote: what it has not
+/// seen may stand for the others, and two sums with the same one in both would count it twice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Ledger<V>(DotFun<Entry<V>>);
 
@@ -47,16 +47,18 @@ impl<V: Tally> Ledger<V> {
     #[inline]
     pub(crate) fn change(&self, by: &Stamp, change: impl FnOnce(&mut V)) -> Edit<Self> {
         let dot = by.dot;
+        let claimed = |dot: Dot| by.claim_after.is_some_and(|after| after <= dot.counter);
+        let own = || {
+            let own = self.0.replica(dot.replica);
+            own.filter(|(dot, _)| claimed(*dot))
+        };
         let (mut start, mut replaces) = (dot.counter, CausalContext::new());
-        for (seen, entry) in self.0.replica(dot.replica) {
-            if by.claim_after.is_some_and(|after| after <= seen.counter) {
-                start = start.min(entry.start(seen));
-            }
+        for (seen, entry) in own() {
+            start = start.min(entry.start(seen));
             replaces.insert(seen);
         }
         let mut tally = V::default();
-        let own = standing(self.0.replica(dot.replica));
-        own.for_each(|(_, seen)| tally.add(seen));
+        standing(own()).for_each(|(_, seen)| tally.add(seen));
         change(&mut tally);
         let span = dot.counter.saturating_sub(start);
         let store = Self(DotFun::of(dot, Entry { span, tally }));
