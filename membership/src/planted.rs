@@ -58,6 +58,8 @@ bugs! {
     DamageTakenForAbsence "damage-taken-for-absence": "a damaged record is repaired from the other replicas";
     SuspicionNotRefuted "suspicion-not-refuted": "a node that lives is held for alive in the end";
     DeadNotProbed "dead-not-probed": "the halves of a split mesh find each other again";
+    StrongRetryApplied "strong-retry-applied": "a strong request is applied once, however often it is sent";
+    TokenForgotten "token-forgotten": "a fencing token is greater than all before it";
 }
 
 /// Whether this thread has this bug.

@@ -1,7 +1,7 @@
 //! Whole nodes: durable writes beside the bare store, and a mesh of three on loopback.
 //!
-//! Run with `cargo bench -p meshwork --bench mesh`. Rounds of what is compared alternate, and medians are shown. `-- strong` shows strong
-//! keys alone.
+//! Run with `cargo bench -p meshwork --bench mesh`. Rounds of what is compared alternate, and medians are shown. Strong keys have a bench of
+//! their own: `meshwork bench strong`.
 #![expect(
     clippy::print_stdout,
     clippy::unwrap_used,
@@ -42,11 +42,8 @@ fn main() {
         .build()
         .unwrap();
     runtime.block_on(async {
-        if !std::env::args().any(|argument| argument == "strong") {
-            one_node().await;
-            three_nodes().await;
-        }
-        three_voters().await;
+        one_node().await;
+        three_nodes().await;
     });
 }
 
@@ -95,67 +92,6 @@ async fn three_nodes() {
     for node in nodes {
         node.stop().await;
     }
-}
-
-async fn three_voters() {
-    println!(
-        "three voters on loopback, clients spread over all three, values of {} bytes",
-        VALUE.len()
-    );
-    let folders: Vec<TempDir> = (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
-    let mut nodes = vec![found(&folders[0]).await];
-    for folder in &folders[1..] {
-        nodes.push(join(&nodes[0], folder).await);
-    }
-    settle(&nodes).await;
-    while !all_vote(&nodes).await {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    nodes[0].strong("bench").unwrap().create().await.unwrap();
-    for clients in [1, 16, 256] {
-        let (mut puts, mut gets) = (Vec::new(), Vec::new());
-        for _ in 0..ROUNDS {
-            puts.push(strong(&nodes, clients, Strong::Put).await);
-            gets.push(strong(&nodes, clients, Strong::Get).await);
-        }
-        show(&format!("{clients:>3} clients, durable puts"), puts);
-        show(&format!("{clients:>3} clients, linearizable reads"), gets);
-    }
-    for node in nodes {
-        node.stop().await;
-    }
-}
-
-async fn all_vote(nodes: &[Mesh]) -> bool {
-    for node in nodes {
-        let members = node.status().await.unwrap().strong.members;
-        let voters = members.iter().filter(|member| member.role == "voter");
-        if voters.count() < nodes.len() {
-            return false;
-        }
-    }
-    true
-}
-
-#[derive(Clone, Copy)]
-enum Strong {
-    Put,
-    Get,
-}
-
-async fn strong(nodes: &[Mesh], clients: usize, what: Strong) -> Round {
-    let nodes = nodes.to_vec();
-    round(clients, move |client, at| {
-        let keys = nodes[client % nodes.len()].strong("bench").unwrap();
-        async move {
-            let name = format!("{client}/{}", at % KEYS_PER_CLIENT);
-            match what {
-                Strong::Put => drop(keys.put(&name, VALUE).await.unwrap()),
-                Strong::Get => drop(keys.get(&name).await.unwrap()),
-            }
-        }
-    })
-    .await
 }
 
 /// The store alone, under as many writers, each with one record in flight.
@@ -318,7 +254,6 @@ fn options() -> SetupOptions {
     SetupOptions {
         listen: Some("127.0.0.1:0".parse().unwrap()),
         http: Some("127.0.0.1:0".parse().unwrap()),
-        voter: true,
         ..SetupOptions::default()
     }
 }

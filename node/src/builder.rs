@@ -142,6 +142,10 @@ impl Builder {
             replica: adopted.replica,
             mesh_key: *member.mesh.as_bytes(),
             origin: adopted.origin,
+            founder: member
+                .credential
+                .founder()
+                .unwrap_or(member.keypair.node_id()),
             config: self.config,
             merges: self.merges.clone(),
             seeds: member
@@ -273,6 +277,7 @@ async fn adopt(mut opened: Opened, disk: &mut Disk, member: &Member) -> Result<A
     if origin == meshwork_sync::Origin::Restored {
         // The next start takes the store for its own: after a crash before the first batch it would count for quorums.
         meshwork_sync::forget_complete(&mut batch);
+        crate::strong::forget_group(&*disk.store, &mut batch)?;
     }
     disk.committer
         .submit(0, batch)

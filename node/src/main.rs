@@ -1,5 +1,6 @@
 //! The program `meshwork`: runs a node, and speaks to a running one through its HTTP door.
 
+mod bench;
 mod cli;
 mod demo;
 

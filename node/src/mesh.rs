@@ -252,13 +252,13 @@ impl Mesh {
         }
     }
 
-    /// `None` when the node has stopped.
-    pub(crate) async fn strong_request(
+    /// Asks something of the strong group, whose answer is waited for elsewhere; `None` when the node has stopped.
+    pub(crate) async fn begin_strong(
         &self,
         request: StrongRequest,
         timeout: Duration,
-    ) -> Option<Result<StrongDone, StrongError>> {
-        self.ask(|answer| Command::Strong {
+    ) -> Option<oneshot::Receiver<Result<StrongDone, StrongError>>> {
+        self.begin(|answer| Command::Strong {
             request,
             timeout,
             answer,
@@ -290,8 +290,16 @@ impl Mesh {
 
     /// Sends a command and waits for its answer; `None` when the node has stopped.
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
+        self.begin(command).await?.await.ok()
+    }
+
+    /// Sends a command; `None` when the node has stopped.
+    async fn begin<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<T>) -> Command,
+    ) -> Option<oneshot::Receiver<T>> {
         let (answer, answered) = oneshot::channel();
         self.commands.send(command(answer)).await.ok()?;
-        answered.await.ok()
+        Some(answered)
     }
 }

@@ -13,6 +13,7 @@ mod site;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, sync_channel};
 
 use serde_json::{Value as Json, json};
 
@@ -180,6 +181,63 @@ fn is_running(pid: &str) -> bool {
 }
 
 #[test]
+fn numbers_and_ids_are_drawn_once() {
+    let site = voter();
+    assert_eq!(site.ok(&["strong", "sequence", "billing/a"]), "1\n");
+    let more = ["strong", "sequence", "billing/a", "--count", "3"];
+    assert_eq!(site.ok(&more), "2\n3\n4\n");
+    let ids = site.ok(&["strong", "id", "--count", "1000"]) + &site.ok(&["strong", "id"]);
+    let ids: Vec<u64> = ids.lines().map(|id| id.parse().unwrap()).collect();
+    assert!(ids.len() == 1_001 && ids.is_sorted_by(|a, b| a < b));
+    assert_eq!(site.fails(&["strong", "id", "--count", "0"]).0, 2);
+}
+
+#[test]
+fn changes_of_strong_keys_and_leaders_are_followed() {
+    let site = voter();
+    site.ok(&["namespace", "create", "bank", "--strong"]);
+    site.ok(&["put", "bank/alice", "1"]);
+    let (mut watch, changes) = follow(&site, &["watch", "bank/"]);
+    let (mut elect, leaders) = follow(&site, &["elect", "svc/a", "--follow"]);
+    assert_eq!(line(&leaders), "nobody leads svc/a");
+    // Until it watches, nothing can be seen to have been seen.
+    let put = |value: &str| site.ok(&["put", "bank/alice", value]);
+    let told = eventually("the watch has begun", || {
+        put("2");
+        changes.try_recv().ok()
+    });
+    assert_eq!(told, "bank/alice = 2");
+    site.ok(&["del", "bank/alice"]);
+    while line(&changes) != "bank/alice (deleted)" {}
+    let (mut leader, _) = begin(&site, &["elect", "svc/a", "--name", "me"]);
+    assert!(line(&leaders).starts_with("me leads svc/a (token "));
+    interrupt(&leader);
+    assert_eq!(code(&mut leader), Some(0));
+    assert_eq!(line(&leaders), "nobody leads svc/a");
+    for child in [&mut watch, &mut elect] {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}
+
+/// A command that goes on, and its lines as they come.
+fn follow(site: &Site, args: &[&str]) -> (Child, Receiver<String>) {
+    let mut child = site.command(args).stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let (tell, told) = sync_channel(64);
+    std::thread::spawn(move || {
+        lines
+            .map_while(Result::ok)
+            .try_for_each(|line| tell.send(line))
+    });
+    (child, told)
+}
+
+fn line(lines: &Receiver<String>) -> String {
+    lines.recv_timeout(site::PATIENCE).unwrap()
+}
+
+#[test]
 fn the_next_in_line_leads_on_another_node() {
     let first = voter();
     let second = Site::joined("two", &first.invite());
@@ -206,4 +264,119 @@ fn the_next_in_line_leads_on_another_node() {
     interrupt(&leader);
     assert_eq!(code(&mut leader), Some(0));
     assert_eq!(code(&mut next), Some(4));
+}
+
+/// A node that joins and votes.
+fn another_voter(name: &str, first: &Site) -> Site {
+    let mut site = Site::empty();
+    let ticket = first.invite();
+    let join = ["join", &*ticket, "--name", name, "--voter"];
+    let at = ["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"];
+    site.ok(&[&join[..], &at].concat());
+    site.up();
+    site
+}
+
+#[test]
+fn a_voter_that_is_left_alone_says_what_it_has_and_how_old_that_is() {
+    let mut first = voter();
+    let mut second = another_voter("two", &first);
+    let third = another_voter("three", &first);
+    first.ok(&["namespace", "create", "bank", "--strong"]);
+    first.ok(&["put", "bank/alice", "100"]);
+    eventually("all three vote", || {
+        let status = third.json(&["strong", "status", "--json"]);
+        let members = status["members"].as_array().unwrap();
+        let voters = members.iter().filter(|member| member["role"] == "voter");
+        (voters.count() == 3).then_some(())
+    });
+    assert_eq!(third.ok(&["get", "bank/alice"]), "100\n");
+    let stale = ["get", "bank/alice", "--stale", "--json"];
+    let fresh = third.json(&stale);
+    assert_eq!(fresh["value"], "100");
+    assert!(fresh["state_revision"].as_u64().unwrap() >= fresh["revision"].as_u64().unwrap());
+    for site in [&mut first, &mut second] {
+        site.signal("-KILL");
+        site.ended();
+    }
+    eventually("it is alone, and says so", || {
+        let (code, _) = third.fails(&["get", "bank/alice", "--timeout", "300ms"]);
+        assert_eq!(code, 5);
+        let age = third.json(&stale)["age_ms"].as_u64().unwrap();
+        (age > 2_000).then_some(())
+    });
+    let shown = third.run(&["get", "bank/alice", "--stale"]);
+    assert_eq!(shown.stdout, b"100\n");
+    let said = String::from_utf8(shown.stderr).unwrap();
+    assert!(said.contains("as of revision"), "{said}");
+    assert_eq!(third.fails(&["get", "bank/bob", "--stale"]).0, 4);
+    let (code, said) = third.fails(&["get", "notes/today", "--stale"]);
+    assert!(code == 4 && said.contains("no strong namespace"), "{said}");
+}
+
+#[test]
+fn what_was_backed_up_is_there_in_a_new_mesh_and_tokens_go_on() {
+    let old = voter();
+    let other = Site::joined("two", &old.invite());
+    old.ok(&["namespace", "create", "bank", "--strong"]);
+    let long = "7".repeat(100_000);
+    for n in 0..8 {
+        old.ok(&["put", &format!("bank/{n}"), &long]);
+    }
+    for _ in 0..3 {
+        old.ok(&["lock", "jobs/a", "--", "true"]);
+    }
+    let (mut holder, token) = begin(&old, &["lock", "jobs/a"]);
+    let token: u64 = token.parse().unwrap();
+    let file = old.root.path().join("bank.strong");
+    let path = file.to_str().unwrap();
+    // A node that does not vote asks the one that does.
+    eventually("the second node has heard of the group", || {
+        let heard = other.ok(&["namespace", "list"]) == "bank\n";
+        heard.then_some(())
+    });
+    let written = other.json(&["strong", "backup", path, "--json"]);
+    assert_eq!(written["keys"], 8);
+    assert_eq!(written["token"], token);
+    let refused = other.fails(&["strong", "backup", path]);
+    assert!(
+        refused.0 == 6 && refused.1.contains("--force"),
+        "{refused:?}"
+    );
+    old.ok(&["strong", "backup", path, "--force"]);
+    interrupt(&holder);
+    assert_eq!(code(&mut holder), Some(0));
+
+    let (code, said) = old.fails(&["strong", "restore", path]);
+    assert!(code == 6 && said.contains("holds something"), "{said}");
+    let new = voter();
+    let damaged = old.root.path().join("damaged");
+    let mut bytes = fs::read(&file).unwrap();
+    bytes[400_000] ^= 1;
+    fs::write(&damaged, &bytes).unwrap();
+    let (code, said) = new.fails(&["strong", "restore", damaged.to_str().unwrap()]);
+    assert!(code == 6 && said.contains("damaged"), "{said}");
+
+    let restored = new.json(&["strong", "restore", path, "--json"]);
+    let revision = |json: &Json| json["revision"].as_u64().unwrap();
+    assert!(revision(&restored) > revision(&written));
+    assert_eq!(new.ok(&["get", "bank/7"]), format!("{long}\n"));
+    assert_eq!(new.ok(&["namespace", "list"]), "bank\n");
+    let next = new.run(&[
+        "lock",
+        "jobs/a",
+        "--no-wait",
+        "--",
+        "sh",
+        "-c",
+        "echo $FENCING_TOKEN",
+    ]);
+    let next: u64 = String::from_utf8(next.stdout)
+        .unwrap()
+        .trim()
+        .parse()
+        .unwrap();
+    assert!(next > token, "{next} after {token}");
+    let (code, said) = new.fails(&["strong", "restore", path]);
+    assert!(code == 6 && said.contains("holds something"), "{said}");
 }

@@ -365,6 +365,12 @@ impl Credential {
         &self.0
     }
 
+    /// The member that the mesh key itself admitted, and from whom all others in the chain have their right: who founded the mesh.
+    #[must_use]
+    pub fn founder(&self) -> Option<NodeId> {
+        self.0.last().map(Certificate::subject)
+    }
+
     /// When the first certificate of the chain ends, in seconds since 1970.
     #[must_use]
     pub fn expires_s(&self) -> Option<u64> {

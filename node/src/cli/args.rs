@@ -21,6 +21,7 @@ use super::txn::{CasArgs, TxnArgs};
 use super::up::UpArgs;
 use super::values::{DelArgs, GetArgs, IncrArgs, PutArgs};
 use super::watch::WatchArgs;
+use crate::bench::BenchCommand;
 use crate::demo::DemoArgs;
 
 /// A data mesh without a centre: every node can write at any time, and all end up with the same data.
@@ -83,12 +84,14 @@ pub(crate) enum Command {
     Lock(LockArgs),
     /// Stand for leader, and lead until Ctrl-C
     Elect(ElectArgs),
-    /// Show the group that agrees on strong keys and locks
+    /// Show the group that agrees on strong keys and locks; draw numbers and ids from it
     Strong(Sub<StrongCommand>),
     /// Show what a merge must keep, and how merges go wrong
     Laws(LawsArgs),
     /// Run whole meshes in a simulator, with faults, and check every promise
     Sim(SimArgs),
+    /// Measure a mesh on this machine, beside a rival in the same run
+    Bench(Sub<BenchCommand>),
     /// See a mesh of six processes take a crash, a split, a join and a leave, and lose nothing
     Demo(DemoArgs),
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value as Json;
 use ureq::http::request::Builder;
 use ureq::http::{Method, Request, Response};
-use ureq::{Agent, AsSendBody, Body};
+use ureq::{Agent, AsSendBody, Body, SendBody};
 use zeroize::Zeroizing;
 
 use super::exit::{Exit, Failure};
@@ -23,6 +23,8 @@ pub(crate) struct Door {
 
 /// How long the door may take beyond the time that a command gives the mesh.
 const MARGIN: Duration = Duration::from_secs(10);
+/// How long something large may take on its way.
+const LONG: Duration = Duration::from_hours(1);
 /// The longest answer that is taken in.
 const ANSWER_BYTES_MAX: u64 = 256 << 20;
 
@@ -94,6 +96,40 @@ impl Door {
     /// Opens a stream of events that something is done for as long as it is open.
     pub(crate) fn post_stream(&self, path: &str) -> Result<impl io::Read + use<>, Failure> {
         self.open_stream(self.request(Method::POST, path).body(&b""[..]))
+    }
+
+    /// Opens a stream of bytes, and says how many there are where that is known.
+    pub(crate) fn fetch(
+        &self,
+        path: &str,
+    ) -> Result<(Option<u64>, impl io::Read + use<>), Failure> {
+        let response = self.run(self.request(Method::GET, path).body(()), LONG)?;
+        let (head, mut body) = response.into_parts();
+        if head.status.is_success() {
+            let bytes = body.content_length();
+            return Ok((bytes, body.into_with_config().limit(u64::MAX).reader()));
+        }
+        Err(refusal(head.status.as_u16(), &read_body(&mut body)?))
+    }
+
+    /// Posts as many bytes as there are, and takes JSON. What the node refuses at once is not sent to it.
+    pub(crate) fn upload(
+        &self,
+        path: &str,
+        mut from: impl io::Read,
+        bytes: u64,
+    ) -> Result<Json, Failure> {
+        let request = self
+            .request(Method::POST, path)
+            .header("content-length", bytes)
+            .header("expect", "100-continue");
+        let response = self.run(request.body(SendBody::from_reader(&mut from)), LONG)?;
+        let (head, mut body) = response.into_parts();
+        let body = read_body(&mut body)?;
+        if head.status.is_success() {
+            return parse(&body);
+        }
+        Err(refusal(head.status.as_u16(), &body))
     }
 
     fn open_stream<B: AsSendBody>(

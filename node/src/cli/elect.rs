@@ -10,6 +10,7 @@ use meshwork_sync::Key;
 use serde_json::Value as Json;
 
 use super::client::Door;
+use super::events::Events;
 use super::exit::{Exit, Failure};
 use super::hold::{Held, Wait, Wanted};
 use super::status::{number, text};
@@ -22,10 +23,12 @@ Examples:
   meshwork elect svc/primary --ttl 10s -- ./serve.sh      runs while it leads
   meshwork elect svc/primary --name 10.0.0.7:5432         others read the name
   meshwork elect svc/primary --observe                    who leads now?
+  meshwork elect svc/primary --follow                     and who leads after that?
 
 Whoever stood first leads first; when a leader ends or is cut off, the next one follows. All that
 `meshwork lock --help` says of commands, tokens and exit codes goes for leaders too: the election
-is a lock of the same name. --observe exits with 4 if nobody leads.")]
+is a lock of the same name. --observe exits with 4 if nobody leads; --follow prints a line at once
+and one with every change.")]
 pub(crate) struct ElectArgs {
     /// What is led: namespace/name
     #[arg(value_parser = key::parse)]
@@ -37,10 +40,13 @@ pub(crate) struct ElectArgs {
     #[arg(long)]
     name: Option<String>,
     /// Only print who leads now
-    #[arg(long, conflicts_with_all = ["name", "command"])]
+    #[arg(long, group = "looks", conflicts_with_all = ["name", "command"])]
     observe: bool,
+    /// Print who leads now, and again whenever that changes
+    #[arg(long, group = "looks", conflicts_with_all = ["name", "command"])]
+    follow: bool,
     /// Print who leads, as JSON
-    #[arg(long, requires = "observe")]
+    #[arg(long, requires = "looks")]
     json: bool,
     /// What to run while leading
     #[arg(last = true)]
@@ -52,6 +58,9 @@ pub(crate) fn run(folder: &Path, args: &ElectArgs) -> Result<ExitCode, Failure> 
     if args.observe {
         observe(&door, args)?;
         return Ok(ExitCode::SUCCESS);
+    }
+    if args.follow {
+        return follow(&door, args);
     }
     let name = match &args.name {
         Some(name) => name.clone(),
@@ -84,6 +93,23 @@ fn observe(door: &Door, args: &ElectArgs) -> Result<(), Failure> {
         let message = format!("nobody leads {}", args.office);
         return Err(Failure::new(Exit::NotFound, message));
     };
+    tell(leader, args)
+}
+
+fn follow(door: &Door, args: &ElectArgs) -> Result<ExitCode, Failure> {
+    let stream = door.stream(&key::address("strong/elections", &args.office))?;
+    for frame in Events::new(stream) {
+        match frame.event.as_str() {
+            "leads" => tell(&serde_json::from_str(&frame.data).unwrap_or_default(), args)?,
+            "vacant" if args.json => output::json(&Json::Null)?,
+            "vacant" => output::line(format_args!("nobody leads {}", args.office))?,
+            _ => {}
+        }
+    }
+    Err(Failure::new(Exit::NoNode, "the node stopped"))
+}
+
+fn tell(leader: &Json, args: &ElectArgs) -> Result<(), Failure> {
     if args.json {
         return output::json(leader);
     }

@@ -46,8 +46,8 @@ impl<R: Read> Iterator for Events<R> {
     }
 }
 
-/// Longer than any event of the door can be.
-const LINE_BYTES_MAX: u64 = 64 << 10;
+/// Longer than any event of the door can be: half a MiB of keys in JSON.
+const LINE_BYTES_MAX: u64 = 4 << 20;
 
 #[cfg(test)]
 mod tests {

@@ -3,6 +3,7 @@
 //! Only `init`, `join` and `up` touch the data folder's secrets themselves.
 
 mod args;
+mod backup;
 mod child;
 pub(crate) mod client;
 mod collections;
@@ -39,7 +40,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::demo;
+use crate::{bench, demo};
 use args::{Cli, Command};
 use exit::Failure;
 
@@ -84,6 +85,7 @@ fn carry_out(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Strong(args) => strong::run(&folder, &args.command),
         Command::Laws(args) => laws::run(args),
         Command::Sim(args) => sim::run(args),
+        Command::Bench(args) => bench::run(&args.command),
         Command::Demo(args) => demo::run(args),
     }?;
     Ok(ExitCode::SUCCESS)

@@ -6,17 +6,59 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::HumanBytes;
-use serde_json::Value as Json;
+use meshwork_sync::Key;
+use serde_json::{Value as Json, json};
 
+use super::backup::{self, BackupArgs, RestoreArgs};
 use super::client::Door;
 use super::exit::Failure;
-use super::output;
 use super::status::{dash, number, text};
+use super::{key, output};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum StrongCommand {
     /// Show who leads, who votes, and how far they are
     Status(StatusArgs),
+    /// Write the state of the group to a file
+    Backup(BackupArgs),
+    /// Put a backup into a group that holds nothing
+    Restore(RestoreArgs),
+    /// Draw the next numbers of a sequence
+    Sequence(SequenceArgs),
+    /// Make ids that are unique in the mesh
+    Id(IdArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  meshwork strong sequence billing/invoices
+  meshwork strong sequence billing/invoices --count 10
+
+A sequence begins at 1 and needs no namespace. Nobody else gets the same numbers, and a later
+drawing gets greater ones. Prints one number a line.")]
+pub(crate) struct SequenceArgs {
+    /// The sequence: namespace/name
+    #[arg(value_parser = key::parse)]
+    sequence: Key,
+    /// How many
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    count: u32,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  meshwork strong id
+  meshwork strong id --count 1000
+
+An id is a number below 2^63, ordered by time: 41 bits of milliseconds since 2026, 10 bits of a
+worker number that the node leases from the group, and 12 bits that count. After the first, the
+node makes them without asking the group for each. Prints one a line.")]
+pub(crate) struct IdArgs {
+    /// How many
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    count: u32,
 }
 
 #[derive(Debug, Args)]
@@ -38,6 +80,10 @@ pub(crate) struct StatusArgs {
 pub(crate) fn run(folder: &Path, command: &StrongCommand) -> Result<(), Failure> {
     match command {
         StrongCommand::Status(args) => status(folder, args),
+        StrongCommand::Backup(args) => backup::backup(folder, args),
+        StrongCommand::Restore(args) => backup::restore(folder, args),
+        StrongCommand::Sequence(args) => sequence(folder, args),
+        StrongCommand::Id(args) => id(folder, args),
     }
 }
 
@@ -57,6 +103,22 @@ fn status(folder: &Path, args: &StatusArgs) -> Result<(), Failure> {
     }
     output::line("")?;
     output::line(table(strong, members))
+}
+
+fn sequence(folder: &Path, args: &SequenceArgs) -> Result<(), Failure> {
+    let path = key::strong_path("sequences", &args.sequence, PATIENCE);
+    let body = json!({"count": args.count});
+    let answer = Door::open(folder)?.post(&path, &body, PATIENCE)?;
+    let first = number(&answer, "first");
+    let mut numbers = first..first + u64::from(args.count);
+    numbers.try_for_each(output::line)
+}
+
+fn id(folder: &Path, args: &IdArgs) -> Result<(), Failure> {
+    let body = json!({"count": args.count});
+    let answer = Door::open(folder)?.post("strong/ids", &body, PATIENCE)?;
+    let mut ids = array(&answer, "ids").iter().filter_map(Json::as_str);
+    ids.try_for_each(|id| output::line(output::one_line(id)))
 }
 
 fn summary(strong: &Json, members: &Json) -> Vec<String> {
@@ -143,8 +205,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

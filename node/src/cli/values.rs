@@ -2,6 +2,7 @@
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
 use meshwork_sync::Key;
@@ -43,6 +44,7 @@ Examples:
   meshwork get notes/today
   meshwork get notes/today --siblings     all values that were written at the same time
   meshwork get photos/cat > cat.jpg --level quorum
+  meshwork get bank/alice --stale         a strong key, as some voter has it; works without a majority
 
 Sets, lists and maps are shown one entry a line, flags as `on` or `off`, values of kinds of your
 own as bytes if the node can join them. The token of a fenced value and the rights of this node
@@ -57,6 +59,9 @@ pub(crate) struct GetArgs {
     siblings: bool,
     #[command(flatten)]
     reach: Reach,
+    /// Show a strong key as some voter has it, and say how old that may be
+    #[arg(long, conflicts_with = "siblings")]
+    stale: bool,
     /// Print all that is known, as JSON
     #[arg(long, conflicts_with = "siblings")]
     json: bool,
@@ -115,9 +120,16 @@ pub(crate) fn put(folder: &Path, args: &PutArgs) -> Result<(), Failure> {
 pub(crate) fn get(folder: &Path, args: &GetArgs) -> Result<(), Failure> {
     let door = Door::open(folder)?;
     let ask = |path: &str| door.get(path, args.reach.timeout);
-    let answer = weak_or_strong(&args.key, &args.reach, ask)?;
+    let answer = if args.stale {
+        ask(&format!("{}&stale=1", args.reach.strong_path(&args.key)))?
+    } else {
+        weak_or_strong(&args.key, &args.reach, ask)?
+    };
     if args.json {
         return output::json(&answer);
+    }
+    if args.stale {
+        output::note(format_args!("# {}", age(&answer)));
     }
     if let Some(value) = answer.get("value") {
         return output::value(&show::bytes(value)?);
@@ -148,6 +160,21 @@ pub(crate) fn get(folder: &Path, args: &GetArgs) -> Result<(), Failure> {
     Ok(())
 }
 
+/// How old the answer to a read without the group may be.
+fn age(answer: &Json) -> String {
+    let number = |field| answer.get(field).and_then(Json::as_u64);
+    let revision = number("state_revision").unwrap_or_default();
+    match number("age_ms") {
+        Some(age) => {
+            let age = humantime::format_duration(Duration::from_millis(age));
+            format!("as of revision {revision}, which was the last one {age} ago")
+        }
+        None => format!(
+            "as of revision {revision}; how old that is is not known: whoever answered has heard of no leader yet"
+        ),
+    }
+}
+
 pub(crate) fn delete(folder: &Path, args: &DelArgs) -> Result<(), Failure> {
     let door = Door::open(folder)?;
     let delete = |path: &str| door.send(Method::DELETE, path, b"", args.reach.timeout);
@@ -162,17 +189,20 @@ pub(crate) fn increment(folder: &Path, args: &IncrArgs) -> Result<(), Failure> {
 }
 
 /// Asks for a key where most are, and among those of the strong group if it is one of them.
-fn weak_or_strong(
+pub(crate) fn weak_or_strong(
     key: &Key,
     reach: &Reach,
     ask: impl Fn(&str) -> Result<Json, Failure>,
 ) -> Result<Json, Failure> {
     match ask(&reach.path("keys", key)) {
-        Err(failure) if failure.code.as_deref() == Some("strong_namespace") => {
-            ask(&reach.strong_path(key))
-        }
+        Err(failure) if is_strong(&failure) => ask(&reach.strong_path(key)),
         answer => answer,
     }
+}
+
+/// Whether something was asked for among the keys that merge, and is a strong one.
+pub(crate) fn is_strong(failure: &Failure) -> bool {
+    failure.code.as_deref() == Some("strong_namespace")
 }
 
 /// Reads a key; [`Exit::NotFound`] when there is nothing.

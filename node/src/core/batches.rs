@@ -2,11 +2,13 @@
 
 use std::collections::VecDeque;
 
-/// A batch by the number that its own part gave it.
+use crate::strong::Stored;
+
+/// A batch by what its own part knows it by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Whose {
     Replication(u64),
-    Strong(u64),
+    Strong(Stored),
 }
 
 /// What a failure took with it.
@@ -59,7 +61,7 @@ mod tests {
     fn a_failure_takes_with_it_what_was_handed_over_after_it() {
         let mut batches = Batches::default();
         let first = batches.hand_over(Whose::Replication(7));
-        let second = batches.hand_over(Whose::Strong(1));
+        let second = batches.hand_over(Whose::Strong(Stored::Roster));
         batches.hand_over(Whose::Replication(8));
         batches.hand_over(Whose::Replication(9));
         assert_eq!(batches.stored(first), Some(Whose::Replication(7)));

@@ -53,6 +53,8 @@ pub struct NodeSetup {
     pub mesh_key: [u8; 32],
     /// Where the store comes from.
     pub origin: Origin,
+    /// Who founded the mesh, as this node's own certificates say: it alone says who forms the strong group.
+    pub founder: NodeId,
     /// Settings.
     pub config: NodeConfig,
     /// The merge functions of users' own kinds.
@@ -206,6 +208,7 @@ impl Node {
             me: setup.id,
             replica: setup.replica,
             origin: setup.origin,
+            founder: setup.founder,
             ability: Ability::of(setup.meta.roles),
             config: strong,
             // Another stream of the same randomness.
@@ -326,8 +329,8 @@ impl Node {
     pub fn handle_stored(&mut self, now: Time, id: u64) {
         match self.batches.stored(id) {
             Some(Whose::Replication(id)) => self.replication.handle_stored(id),
-            Some(Whose::Strong(id)) => {
-                self.strong.handle_stored(now, id);
+            Some(Whose::Strong(stored)) => {
+                self.strong.handle_stored(now, stored);
                 self.after(now);
             }
             None => {}
@@ -374,6 +377,12 @@ impl Node {
             let output = self.replication.poll_output()?;
             Some(from_replication(output, &mut self.batches))
         })
+    }
+
+    /// Who votes in the strong group, as far as a voter or learner here knows.
+    #[cfg(feature = "sim")]
+    pub(crate) fn voters(&self) -> Option<strong::Voters> {
+        self.strong.voters()
     }
 
     /// Asks something of the strong group. Answered by [`Output::Strong`] with the same `id` within `timeout`.
@@ -517,8 +526,8 @@ impl Node {
                 class: class_of(&frame),
                 frame,
             },
-            StrongOutput::Store(id, batch) => Output::Store {
-                id: self.batches.hand_over(Whose::Strong(id)),
+            StrongOutput::Store(stored, batch) => Output::Store {
+                id: self.batches.hand_over(Whose::Strong(stored)),
                 batch,
             },
             StrongOutput::Done(id, result) => Output::Strong { id, result },

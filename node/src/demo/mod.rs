@@ -9,10 +9,10 @@ mod check;
 mod commits;
 mod ledger;
 mod load;
-mod node;
+pub(crate) mod node;
 mod replay;
 mod report;
-mod stage;
+pub(crate) mod stage;
 mod story;
 mod typing;
 
@@ -31,7 +31,7 @@ use author::{Desk, Script};
 use check::{Expected, Findings};
 use commits::Commits;
 use ledger::Ledger;
-use node::Node;
+use node::{Manner, Node};
 use report::{Report, Results};
 use stage::Stage;
 use story::{NODES, Story, Times, WRITERS};
@@ -76,6 +76,13 @@ struct Folder {
     keep: bool,
 }
 
+/// Links can be cut, and who is gone is found out soon.
+const DEMO: Manner = Manner {
+    mesh: "demo",
+    set_up: &[],
+    up: &["--allow-faults", "--loopback-timing"],
+};
+
 /// How long the last deltas may take to reach everybody, once nobody writes any more.
 const SETTLE: Duration = Duration::from_secs(30);
 
@@ -84,7 +91,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
     let folder = Folder::new(args.keep.as_deref())?;
     let stage = Stage::new();
     let nodes: Vec<Node> = (1..=NODES)
-        .map(|number| Node::new(&folder.path, number))
+        .map(|number| Node::new(&folder.path, number, DEMO))
         .collect();
     let performed = perform(play, &nodes, &stage);
     stage.close();

@@ -1,4 +1,4 @@
-//! One node of the demo: a folder, a process of this same program, and its HTTP door.
+//! One node on this machine: a folder, a process of this same program, and its HTTP door.
 
 use std::fs::{self, File};
 use std::io;
@@ -14,11 +14,12 @@ use super::stage::Stage;
 use crate::cli::client::Door;
 use crate::cli::exit::{Exit, Failure};
 
-/// A member of the demo's mesh, running or not.
+/// A member of a mesh on this machine, running or not.
 #[derive(Debug)]
-pub(super) struct Node {
+pub(crate) struct Node {
     /// From 1.
-    pub(super) number: usize,
+    pub(crate) number: usize,
+    manner: Manner,
     folder: PathBuf,
     log: PathBuf,
     id: OnceLock<String>,
@@ -27,23 +28,35 @@ pub(super) struct Node {
     earlier: Mutex<Traffic>,
 }
 
+/// What a mesh on this machine is for decides how its nodes are set up and run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Manner {
+    /// The mesh's name.
+    pub(crate) mesh: &'static str,
+    /// What is said to `init` and `join` besides.
+    pub(crate) set_up: &'static [&'static str],
+    /// What is said to `up` besides.
+    pub(crate) up: &'static [&'static str],
+}
+
 /// Bytes that a node received from and sent to other nodes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Traffic {
-    pub(super) bytes_in: u64,
-    pub(super) bytes_out: u64,
+pub(crate) struct Traffic {
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
 }
 
 /// How long a node may take to start, stop or answer about itself.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// For questions that a node answers at once.
 const SHORT: Duration = Duration::from_secs(5);
 
 impl Node {
     /// A node that is nowhere yet; its folder and log will be in `folder`.
-    pub(super) fn new(folder: &Path, number: usize) -> Self {
+    pub(crate) fn new(folder: &Path, number: usize, manner: Manner) -> Self {
         Self {
             number,
+            manner,
             folder: folder.join(format!("n{number}")),
             log: folder.join(format!("n{number}.log")),
             id: OnceLock::new(),
@@ -54,17 +67,17 @@ impl Node {
     }
 
     /// Its name for people.
-    pub(super) fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         format!("n{}", self.number)
     }
 
     /// Founds the mesh.
-    pub(super) fn found(&self) -> Result<(), Failure> {
-        self.set_up(&["init", "--mesh", "demo"])
+    pub(crate) fn found(&self) -> Result<(), Failure> {
+        self.set_up(&["init", "--mesh", self.manner.mesh])
     }
 
     /// Makes the folder of a node that joins with a ticket.
-    pub(super) fn join(&self, ticket: &str) -> Result<(), Failure> {
+    pub(crate) fn join(&self, ticket: &str) -> Result<(), Failure> {
         self.set_up(&["join", ticket])
     }
 
@@ -74,6 +87,7 @@ impl Node {
             .program()?
             .args(command)
             .args(["--name", &*name, "--listen", any, "--http", any, "--json"])
+            .args(self.manner.set_up)
             .stdin(Stdio::null())
             .output()
             .map_err(|error| self.failure("cannot be set up", &error))?;
@@ -89,7 +103,7 @@ impl Node {
     }
 
     /// Starts the process, and waits until its door is open.
-    pub(super) fn start(&self, stage: &Stage) -> Result<(), Failure> {
+    pub(crate) fn start(&self, stage: &Stage) -> Result<(), Failure> {
         // What a killed process left would lead to whoever has its port now.
         drop(fs::remove_file(self.folder.join("door.addr")));
         let log = File::options().create(true).append(true).open(&self.log);
@@ -99,7 +113,8 @@ impl Node {
             .map_err(|error| self.failure("has no log", &error))?;
         let child = self
             .program()?
-            .args(["up", "--allow-faults", "--loopback-timing", "--stop-at-eof"])
+            .args(["up", "--stop-at-eof"])
+            .args(self.manner.up)
             .stdin(Stdio::piped())
             .stdout(log)
             .stderr(also)
@@ -128,7 +143,7 @@ impl Node {
     }
 
     /// Kills the process as if its plug was pulled.
-    pub(super) fn kill(&self) -> Result<(), Failure> {
+    pub(crate) fn kill(&self) -> Result<(), Failure> {
         self.remember_traffic();
         let mut child = self.child();
         if let Some(mut child) = child.take() {
@@ -144,7 +159,7 @@ impl Node {
     }
 
     /// Lets the node hand its data over and leave the mesh. Returns whether all was handed over and the process ended well.
-    pub(super) fn leave(&self, stage: &Stage) -> Result<bool, Failure> {
+    pub(crate) fn leave(&self, stage: &Stage) -> Result<bool, Failure> {
         self.open.store(false, Ordering::Release);
         let body = json!({"patience_s": PATIENCE.as_secs()});
         let answer = self.door()?.post("leave", &body, PATIENCE)?;
@@ -158,28 +173,38 @@ impl Node {
         self.child().as_mut()?.try_wait().ok().flatten()
     }
 
+    /// Its process, while it runs.
+    pub(crate) fn process(&self) -> Option<u32> {
+        self.child().as_ref().map(Child::id)
+    }
+
+    /// Where its files are.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Its door, opened anew: a restarted node has another address.
-    pub(super) fn door(&self) -> Result<Door, Failure> {
+    pub(crate) fn door(&self) -> Result<Door, Failure> {
         Door::open(&self.folder)
     }
 
     /// Whether it runs and takes requests, as far as the demo has seen to it.
-    pub(super) fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         self.open.load(Ordering::Acquire)
     }
 
     /// Its id; empty before it is set up.
-    pub(super) fn id(&self) -> &str {
+    pub(crate) fn id(&self) -> &str {
         self.id.get().map_or("", String::as_str)
     }
 
     /// What it knows about its mesh and itself.
-    pub(super) fn status(&self) -> Result<Json, Failure> {
+    pub(crate) fn status(&self) -> Result<Json, Failure> {
         self.door()?.get("status", SHORT)
     }
 
     /// A ticket for one more node.
-    pub(super) fn invite(&self) -> Result<String, Failure> {
+    pub(crate) fn invite(&self) -> Result<String, Failure> {
         let answer = self
             .door()?
             .post("invites", &json!({"valid_for_s": 600}), SHORT)?;
@@ -190,7 +215,7 @@ impl Node {
     }
 
     /// Behaves as if the links to these nodes were cut, and no others.
-    pub(super) fn cut(&self, from: &[&Self]) -> Result<(), Failure> {
+    pub(crate) fn cut(&self, from: &[&Self]) -> Result<(), Failure> {
         let ids: Vec<&str> = from.iter().map(|node| node.id()).collect();
         self.door()?
             .post("faults/cut", &json!({"nodes": ids}), SHORT)
@@ -198,7 +223,7 @@ impl Node {
     }
 
     /// What it moved in all its lives, as far as it could be asked.
-    pub(super) fn traffic(&self) -> Traffic {
+    pub(crate) fn traffic(&self) -> Traffic {
         let now = self.traffic_of_this_life();
         let earlier = *self.earlier.lock().unwrap_or_else(PoisonError::into_inner);
         Traffic {
@@ -208,7 +233,7 @@ impl Node {
     }
 
     /// To be called before a life ends, since its counts end with it.
-    pub(super) fn remember_traffic(&self) {
+    pub(crate) fn remember_traffic(&self) {
         let sum = self.traffic();
         *self.earlier.lock().unwrap_or_else(PoisonError::into_inner) = sum;
     }

@@ -1,4 +1,4 @@
-//! What is shown while the demo works: bars on a terminal, plain lines elsewhere.
+//! What is shown while nodes on this machine are at work: bars on a terminal, plain lines elsewhere.
 
 use std::io::{self, IsTerminal};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,9 +10,9 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::output;
 
-/// Where everybody reports to. Also knows whether the user wants the demo to end.
+/// Where everybody reports to. Also knows whether the user wants it to end.
 #[derive(Debug)]
-pub(super) struct Stage {
+pub(crate) struct Stage {
     bars: MultiProgress,
     authors: [ProgressBar; 2],
     writes: ProgressBar,
@@ -25,7 +25,7 @@ static STOP: AtomicBool = AtomicBool::new(false);
 
 impl Stage {
     /// Draws on standard error, so that standard output has the result alone.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let target = match io::stderr().is_terminal() {
             true => ProgressDrawTarget::stderr_with_hz(10),
             false => ProgressDrawTarget::hidden(),
@@ -50,12 +50,12 @@ impl Stage {
     }
 
     /// Since the beginning.
-    pub(super) fn elapsed(&self) -> Duration {
+    pub(crate) fn elapsed(&self) -> Duration {
         self.started.elapsed()
     }
 
     /// Tells what happens.
-    pub(super) fn tell(&self, text: impl std::fmt::Display) {
+    pub(crate) fn tell(&self, text: impl std::fmt::Display) {
         let line = format!("{:6.1} s  {text}", self.elapsed().as_secs_f64());
         if self.bars.is_hidden() || self.bars.println(&line).is_err() {
             output::note(line);
@@ -63,7 +63,7 @@ impl Stage {
     }
 
     /// The bar of an author; one that does not exist is not shown.
-    pub(super) fn author(&self, number: usize) -> ProgressBar {
+    pub(crate) fn author(&self, number: usize) -> ProgressBar {
         self.authors
             .get(number)
             .cloned()
@@ -71,22 +71,22 @@ impl Stage {
     }
 
     /// The count of acknowledged writes besides the document.
-    pub(super) const fn writes(&self) -> &ProgressBar {
+    pub(crate) const fn writes(&self) -> &ProgressBar {
         &self.writes
     }
 
     /// Clears the bars away.
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         drop(self.bars.clear());
     }
 
     /// Whether everybody should stop, because of Ctrl-C or a failure.
-    pub(super) fn stopped(&self) -> bool {
+    pub(crate) fn stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
 
     /// Asks everybody to stop.
-    pub(super) fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
     }
 
@@ -94,7 +94,7 @@ impl Stage {
     ///
     /// # Errors
     /// [`interrupted`].
-    pub(super) fn pause(&self, time: Duration) -> Result<(), Failure> {
+    pub(crate) fn pause(&self, time: Duration) -> Result<(), Failure> {
         let end = Instant::now() + time;
         while Instant::now() < end {
             self.go_on()?;
@@ -107,7 +107,7 @@ impl Stage {
     ///
     /// # Errors
     /// A failure that names `what`, when there is none within `patience`; [`interrupted`].
-    pub(super) fn until<T>(
+    pub(crate) fn until<T>(
         &self,
         what: &str,
         patience: Duration,
@@ -135,8 +135,8 @@ impl Stage {
     }
 }
 
-/// The demo was called off.
-pub(super) fn interrupted() -> Failure {
+/// It was called off.
+pub(crate) fn interrupted() -> Failure {
     Failure::new(Exit::Failed, "interrupted")
 }
 

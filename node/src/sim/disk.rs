@@ -10,6 +10,7 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
 use crate::store::{CommitGroup, Engine, Fault, Group, Memory, Records, Survives};
+use crate::strong::forget_group;
 
 /// What is stored, and what is on its way there.
 #[derive(Debug)]
@@ -144,6 +145,8 @@ impl Disk {
         self.engine = image;
         let mut batch = Batch::default();
         forget_complete(&mut batch);
+        let engine: Arc<dyn Engine> = self.engine.clone();
+        drop(forget_group(&Records::new(engine), &mut batch));
         drop(self.engine.commit(&group_of([&batch])));
     }
 }

@@ -119,6 +119,9 @@ impl Inner {
         let Some(process) = &self.machines[machine].process else {
             return Some("does not run".into());
         };
+        if process.leaving.is_some() {
+            return Some("is still on its way out".into());
+        }
         let status = process.node.status(self.now);
         let alive: Vec<&str> = status
             .members

@@ -78,7 +78,7 @@ pub(crate) struct Asked {
     pub(crate) since: Time,
     /// How many replicas its key had then: a mesh that is still small has fewer than it wants.
     pub(crate) replicas: usize,
-    /// Whether the node was a replica of the key then.
+    /// Whether the node was a replica of the key then, or has been since.
     pub(crate) at_replica: bool,
 }
 

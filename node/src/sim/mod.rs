@@ -14,6 +14,7 @@ mod links;
 mod machine;
 mod process;
 mod reach;
+mod voters;
 mod wire;
 
 mod disk;

@@ -107,6 +107,7 @@ impl Inner {
             replica: target.replica,
             mesh_key: MESH_KEY,
             origin: target.origin,
+            founder: self.machines[0].id,
             config: self.config.clone(),
             merges: self.merges.clone(),
             seeds,
@@ -333,8 +334,22 @@ impl Inner {
         }
     }
 
+    /// A copy that was one of the replicas' while its write was under way may be counted, although it is none when the write is acknowledged.
+    fn note_replicas(&mut self, machine: usize) {
+        let target = &mut self.machines[machine];
+        let own = target.id;
+        if let Some(process) = &mut target.process {
+            let placement = process.node.placement();
+            for asked in process.writes.values_mut() {
+                let partition = asked.key.position().partition();
+                asked.at_replica |= placement.holds(own, partition);
+            }
+        }
+    }
+
     fn member_event(&mut self, machine: usize, event: MemberEvent) {
         self.members_changed = self.now;
+        self.note_replicas(machine);
         let about = |id| match self.number(id) {
             Some(number) => format!("n{number}"),
             None => format!("{id:.8}"),

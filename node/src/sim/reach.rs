@@ -14,10 +14,14 @@ pub(crate) struct Reach {
 }
 
 impl Reach {
+    pub(crate) fn new(world: &World, machine: usize) -> Self {
+        let world = world.clone();
+        Self { world, machine }
+    }
+
     /// A client of the node on a machine.
     pub(crate) fn client(world: &World, machine: usize) -> MeshClient<Self> {
-        let world = world.clone();
-        MeshClient::new(Self { world, machine })
+        MeshClient::new(Self::new(world, machine))
     }
 }
 

@@ -3,6 +3,8 @@
 use meshwork_crdt::Dot;
 use meshwork_sync::{Key, Level};
 
+use super::workload::StrongWrong;
+
 /// A promise of Meshwork that a run has seen broken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -134,6 +136,9 @@ pub enum Violation {
     /// A client saw what it must not see, or did not see what it must.
     #[error("{0}")]
     Client(String),
+    /// Strong keys, sequences or locks are not as they should be.
+    #[error(transparent)]
+    Strong(#[from] StrongWrong),
     /// A node panicked: our bug, whatever the cause.
     #[error("a node panicked: {0}")]
     Panicked(String),
@@ -157,6 +162,7 @@ impl Violation {
             Self::Unanswered { .. } => "no answer",
             Self::NotConverged { .. } => "not converged",
             Self::Client(_) => "seen by a client",
+            Self::Strong(_) => "strong keys",
             Self::Panicked(_) => "panic",
         }
     }

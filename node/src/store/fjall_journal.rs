@@ -143,19 +143,42 @@ impl Search {
         let mut window = std::mem::take(&mut self.carried);
         let first = start.saturating_sub(window.len() as u64);
         window.extend_from_slice(bytes);
-        for (position, four) in (first..).zip(window.windows(BATCH_END.len())) {
-            if four == BATCH_END {
+        // What was carried was looked at, but for what begins in its last bytes.
+        let new = (window.len() - bytes.len()).saturating_sub(BATCH_END.len() - 1);
+        let places = window.windows(BATCH_END.len()).enumerate().skip(new);
+        for (place, four) in places {
+            let tag = place.checked_sub(TAG_BEFORE_END);
+            let tag = tag.and_then(|tag| window.get(tag));
+            if is_end(four, tag.copied()) {
                 let [_, last] = self.ends;
-                self.ends = [last, Some(position)];
+                self.ends = [last, Some(first + place as u64)];
             }
         }
-        let keep = window.len().saturating_sub(BATCH_END.len() - 1);
+        let keep = window
+            .len()
+            .saturating_sub(BATCH_END.len() - 1 + TAG_BEFORE_END);
         self.carried = window.split_off(keep);
     }
 }
 
-/// What `fjall` 3 writes behind each batch.
+/// Whether a batch ends here, or did before a bit of this was flipped: else one that lost its end would look like a part of the next one, which
+/// may be torn.
+fn is_end(four: &[u8], tag: Option<u8>) -> bool {
+    let different = four
+        .iter()
+        .zip(BATCH_END)
+        .map(|(a, b)| (a ^ b).count_ones());
+    match different.sum::<u32>() {
+        0 => true,
+        1 => tag == Some(END_TAG),
+        _ => false,
+    }
+}
+
+/// What `fjall` 3 writes behind each batch: a tag, a checksum, and this.
 const BATCH_END: &[u8] = b"FJL\x03";
+const END_TAG: u8 = 3;
+const TAG_BEFORE_END: usize = 9;
 const CHUNK_BYTES: usize = 256 * 1024;
 /// Names the journal that lost records, until a new replica id is in use.
 pub(super) const LOST: &str = "lost";
@@ -199,6 +222,19 @@ mod tests {
                 .unwrap();
             end.after_open(folder.path()).unwrap();
             assert_eq!(folder.path().join(LOST).exists(), lost, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_batch_that_lost_a_bit_of_its_end_is_a_batch() {
+        let tagged = [b"\x03checksum".as_slice(), BATCH_END].concat();
+        for bit in 0..BATCH_END.len() * 8 {
+            let folder = tempfile::tempdir().unwrap();
+            let mut bytes = [tagged.clone(), tagged.clone(), tagged.clone()].concat();
+            bytes[TAG_BEFORE_END + tagged.len() + bit / 8] ^= 1 << (bit % 8);
+            let path = journal(folder.path(), &bytes);
+            let ends = [1, 2].map(|n| (n * tagged.len() + TAG_BEFORE_END) as u64);
+            assert_eq!(rewrite(&path).unwrap(), ends.map(Some));
         }
     }
 

@@ -9,7 +9,8 @@ use meshwork_sync::{Key, Prefix, RequestId};
 use super::command::{Command, Outcome, Refusal, Request, Revision, SessionId};
 use super::deadlines::Deadlines;
 use super::leader::PARKED_FOR;
-use super::message::{Ask, Finding, Query, Reply, Turn};
+use super::message::{Ask, Changes, Finding, Query, Reply, Seen, Turn};
+use super::stale::Stale;
 
 /// What an application asks of the group.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,8 +29,12 @@ pub enum StrongRequest {
     In(SessionId, Request),
     /// What becomes of a session that waits for a lock.
     Turn(SessionId, Key),
-    /// The next changes under a prefix after a revision.
+    /// The next changes under a prefix after a revision; none when there were none for a while.
     Changes(Prefix, Revision),
+    /// A read of what some voter or learner has applied, without the group.
+    Stale(Query),
+    /// Who holds a lock when it is not as it was seen any more; [`StrongError::Unavailable`] when it still is.
+    Holder(Key, Seen),
 }
 
 /// What came of a [`StrongRequest`].
@@ -42,8 +47,10 @@ pub enum StrongDone {
     Done(Outcome),
     /// Of waiting for a lock.
     Turn(Turn),
-    /// Of waiting for changes: the keys, and up to where; `None` when there were too many to remember: read anew what is watched.
-    Changes(Option<(Revision, Vec<Key>)>),
+    /// Of waiting for changes; `None` when there were too many to remember or to tell: read anew what is watched.
+    Changes(Option<Changes>),
+    /// Of a read without the group.
+    Stale(Stale<Finding>),
 }
 
 /// A strong request did not come to an end as asked.
@@ -84,6 +91,7 @@ pub(crate) enum Wish {
 /// Requests of this node and its sessions.
 #[derive(Debug)]
 pub(crate) struct Client {
+    me: NodeId,
     retry: Duration,
     next_ask: u64,
     asks: BTreeMap<u64, Pending>,
@@ -99,6 +107,8 @@ pub(crate) struct Client {
     waiting: VecDeque<(RequestId, Request, Time)>,
     waiting_until: Deadlines<RequestId>,
     sessions: BTreeMap<SessionId, Kept>,
+    /// When there is something to do about each.
+    attend: Deadlines<SessionId>,
     wishes: VecDeque<Wish>,
 }
 
@@ -166,8 +176,9 @@ const TTL_MAX: Duration = Duration::from_hours(24);
 
 impl Client {
     /// `first_ask` is another in each run: an answer to a question of an earlier one must not be taken for one of this.
-    pub(crate) fn new(election_timeout: Duration, first_ask: u64) -> Self {
+    pub(crate) fn new(me: NodeId, election_timeout: Duration, first_ask: u64) -> Self {
         Self {
+            me,
             retry: election_timeout,
             next_ask: first_ask,
             asks: BTreeMap::new(),
@@ -179,6 +190,7 @@ impl Client {
             waiting: VecDeque::new(),
             waiting_until: Deadlines::default(),
             sessions: BTreeMap::new(),
+            attend: Deadlines::default(),
             wishes: VecDeque::new(),
         }
     }
@@ -239,6 +251,8 @@ impl Client {
             StrongRequest::Read(query) => Ask::Read(query),
             StrongRequest::Turn(session, lock) => Ask::Turn { session, lock },
             StrongRequest::Changes(prefix, after) => Ask::Changes { prefix, after },
+            StrongRequest::Stale(query) => Ask::Stale(query),
+            StrongRequest::Holder(lock, seen) => Ask::Holder { lock, seen },
             StrongRequest::Do(request) => {
                 self.waiting.push_back((id, request, deadline));
                 self.waiting_until.set(id, deadline);
@@ -281,8 +295,11 @@ impl Client {
             | Reply::Finding(_)
             | Reply::Ended(_)
             | Reply::Turn(_)
-            | Reply::Changes(_) => {
-                self.leader = Some(from);
+            | Reply::Changes(_)
+            | Reply::Stale(_) => {
+                if !matches!(reply, Reply::Stale(_)) {
+                    self.leader = Some(from);
+                }
                 self.again.remove(&id);
                 if let Some(pending) = self.asks.remove(&id) {
                     self.answered(now, pending, reply);
@@ -310,17 +327,12 @@ impl Client {
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Time> {
-        let sessions = self
-            .sessions
-            .values()
-            .map(|kept| kept.tell.min(kept.ends()));
-        let waiting = self.waiting_until.next();
-        self.again
-            .next()
-            .into_iter()
-            .chain(sessions)
-            .chain(waiting)
-            .min()
+        let times = [
+            self.again.next(),
+            self.attend.next(),
+            self.waiting_until.next(),
+        ];
+        times.into_iter().flatten().min()
     }
 
     pub(crate) fn poll_wish(&mut self) -> Option<Wish> {
@@ -346,13 +358,13 @@ impl Client {
     }
 
     fn send(&mut self, now: Time, id: u64) {
-        let to = self.next_node();
+        let to = self.node_for(id);
         let Some(pending) = self.asks.get_mut(&id) else {
             return;
         };
         let patience = match pending.ask {
-            Ask::Turn { .. } | Ask::Changes { .. } => PARKED_FOR + self.retry,
-            Ask::Command(_) | Ask::Read(_) | Ask::KeepAlive(_) => self.retry,
+            Ask::Turn { .. } | Ask::Changes { .. } | Ask::Holder { .. } => PARKED_FOR + self.retry,
+            Ask::Command(_) | Ask::Read(_) | Ask::KeepAlive(_) | Ask::Stale(_) => self.retry,
         };
         pending.sent_to = to;
         let again = (now + patience).min(pending.deadline);
@@ -365,11 +377,38 @@ impl Client {
         self.again.set(id, again);
     }
 
+    /// This node votes, and has heard from a new leader: what another was asked may never be answered.
+    pub(crate) fn handle_leader(&mut self, now: Time, leader: NodeId) {
+        if !self.connected.contains(&leader) {
+            return;
+        }
+        self.leader = Some(leader);
+        let waits = |pending: &Pending| {
+            let elsewhere = pending.sent_to.is_some_and(|to| to != leader);
+            elsewhere && !matches!(pending.ask, Ask::Stale(_))
+        };
+        let asks = self.asks.iter().filter(|(_, pending)| waits(pending));
+        for id in asks.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.send(now, id);
+        }
+    }
+
     fn ask_later(&mut self, id: u64, at: Time) {
         if let Some(pending) = self.asks.get_mut(&id) {
             pending.sent_to = None;
             self.again.set(id, at.min(pending.deadline));
         }
+    }
+
+    /// Where a question goes next. One that anybody in the group can answer stays here first if it can.
+    fn node_for(&mut self, id: u64) -> Option<NodeId> {
+        let begins =
+            |pending: &Pending| matches!(pending.ask, Ask::Stale(_)) && pending.sent.is_none();
+        let here = self.asks.get(&id).is_some_and(begins) && self.nodes.contains(&self.me);
+        if here {
+            return Some(self.me);
+        }
+        self.next_node()
     }
 
     /// The leader, or the next node that may know it.
@@ -396,6 +435,9 @@ impl Client {
             (Purpose::Request(id), Reply::Changes(changes)) => {
                 self.done(id, Ok(StrongDone::Changes(changes)));
             }
+            (Purpose::Request(id), Reply::Stale(stale)) => {
+                self.done(id, Ok(StrongDone::Stale(stale)));
+            }
             (Purpose::InSession(id, session, number), Reply::Command(answer)) => {
                 self.end_turn(session, number, sent);
                 let expired = matches!(answer, Err(Refusal::SessionExpired { .. }));
@@ -407,6 +449,7 @@ impl Client {
                         self.lose(session);
                     } else if answer == Ok(Outcome::Closed) {
                         self.sessions.remove(&session);
+                        self.attend.remove(&session);
                     }
                     self.done(id, answer.map(StrongDone::Done).map_err(StrongError::from));
                 }
@@ -441,8 +484,8 @@ impl Client {
                 for session in sessions {
                     if ended.contains(&session) {
                         self.lose(session);
-                    } else if let Some(kept) = self.sessions.get_mut(&session) {
-                        kept.heard = kept.heard.max(sent);
+                    } else {
+                        self.change(session, |kept| kept.heard = kept.heard.max(sent));
                     }
                 }
             }
@@ -555,10 +598,18 @@ impl Client {
     }
 
     fn end_turn(&mut self, session: SessionId, number: u64, sent: Time) {
-        if let Some(kept) = self.sessions.get_mut(&session) {
+        self.change(session, |kept| {
             kept.unanswered.remove(&number);
             kept.heard = kept.heard.max(sent);
             kept.tell = kept.tell.max(sent + kept.ttl / 3);
+        });
+    }
+
+    /// Changes a session, and with it when there is something to do about it.
+    fn change(&mut self, session: SessionId, change: impl FnOnce(&mut Kept)) {
+        if let Some(kept) = self.sessions.get_mut(&session) {
+            change(kept);
+            self.attend.set(session, kept.tell.min(kept.ends()));
         }
     }
 
@@ -571,24 +622,27 @@ impl Client {
             unanswered: BTreeSet::new(),
             closing: false,
         };
+        self.attend.set(session, kept.tell.min(kept.ends()));
         self.sessions.insert(session, kept);
     }
 
     /// Tells the leader of the sessions that live, and takes those that it cannot have heard of for lost.
     fn keep_alive(&mut self, now: Time) {
-        let over = self.sessions.iter().filter(|(_, kept)| kept.ends() <= now);
-        for session in over.map(|(session, _)| *session).collect::<Vec<_>>() {
-            self.lose(session);
-        }
         let mut due = Vec::new();
         let mut shortest = TTL_MAX;
-        for (session, kept) in &mut self.sessions {
-            if kept.tell <= now && kept.closing {
-                kept.tell = kept.ends();
-            } else if kept.tell <= now {
-                kept.tell = now + kept.ttl / 3;
-                shortest = shortest.min(kept.ttl);
-                due.push(*session);
+        while let Some(session) = self.attend.pop_due(now) {
+            let Some(kept) = self.sessions.get(&session) else {
+                continue;
+            };
+            let (ttl, ends) = (kept.ttl, kept.ends());
+            if ends <= now {
+                self.lose(session);
+            } else if kept.closing {
+                self.change(session, |kept| kept.tell = ends);
+            } else {
+                self.change(session, |kept| kept.tell = now + ttl / 3);
+                shortest = shortest.min(ttl);
+                due.push(session);
             }
         }
         if !due.is_empty() {
@@ -603,6 +657,7 @@ impl Client {
         if self.sessions.remove(&session).is_none() {
             return;
         }
+        self.attend.remove(&session);
         if self.own == Own::Open(session) {
             self.own = Own::None;
         }
@@ -621,9 +676,13 @@ impl Client {
 impl Kept {
     /// Until when it is sure to live: the leader counts from when it heard, which was not before it was told, by a clock that may be faster.
     fn ends(&self) -> Time {
-        self.heard + (self.ttl - self.ttl / 20)
+        self.heard + (self.ttl - self.ttl / DRIFT)
     }
 }
+
+/// A session is taken for lost so small a part of its time before the leader may end it: until then two clocks may drift apart by one part in
+/// twenty. Those of machines drift by less than one in a thousand. More would find more wrong clocks, and lose more sessions for nothing.
+const DRIFT: u32 = 20;
 
 fn open(ttl: Duration) -> Ask {
     let ttl_ms = u32::try_from(ttl.as_millis()).unwrap_or(u32::MAX);

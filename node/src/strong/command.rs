@@ -5,6 +5,8 @@ use core::fmt;
 use meshwork_sync::Key;
 use serde::{Deserialize, Serialize};
 
+use super::backup::ReadBackup;
+
 /// A client of the group that lives as long as it is heard of.
 ///
 /// It is what makes a retry safe, what holds locks, and what keys can belong to: when it ends, its locks are released and its keys
@@ -51,8 +53,9 @@ pub enum Command {
     },
     /// From the leader: the session was not heard of for as long as it lives without.
     ///
-    /// Only the leader of a term proposes it, by its own monotonic clock, and it answers keep-alives only after it has applied all entries
-    /// of former terms. So none from a former leader is applied after a keep-alive was answered.
+    /// Only the leader of a term proposes it, by its own monotonic clock, not counting the time in which it did not run; and it answers
+    /// keep-alives only after it has applied all entries of former terms. So none from a former leader is applied after a keep-alive was
+    /// answered.
     Expire {
         /// Which one.
         session: SessionId,
@@ -76,7 +79,8 @@ impl Command {
             Request::Transact(transaction) => transaction.bytes(),
             Request::Acquire { note, .. } => note.len(),
             Request::Create { namespace } => namespace.len(),
-            Request::Release { .. } | Request::Draw { .. } | Request::Close => 0,
+            Request::Stage { bytes, .. } => bytes.len(),
+            Request::Release { .. } | Request::Draw { .. } | Request::Close | Request::Restore => 0,
         };
         values + SMALL_BYTES
     }
@@ -92,7 +96,11 @@ impl Command {
         let named = request.and_then(|request| match request {
             Request::Acquire { lock, .. } | Request::Release { lock } => Some(lock),
             Request::Draw { sequence, .. } => Some(sequence),
-            Request::Transact(_) | Request::Create { .. } | Request::Close => None,
+            Request::Transact(_)
+            | Request::Create { .. }
+            | Request::Close
+            | Request::Stage { .. }
+            | Request::Restore => None,
         });
         let transaction = request.and_then(|request| match request {
             Request::Transact(transaction) => Some(transaction),
@@ -100,7 +108,9 @@ impl Command {
             | Request::Release { .. }
             | Request::Create { .. }
             | Request::Draw { .. }
-            | Request::Close => None,
+            | Request::Close
+            | Request::Stage { .. }
+            | Request::Restore => None,
         });
         let keys = transaction.into_iter().flat_map(Transaction::all_keys);
         named.into_iter().chain(keys)
@@ -146,6 +156,20 @@ pub enum Request {
     },
     /// Ends the session. Answered by [`Outcome::Closed`].
     Close,
+    /// Hands over a part of a [`Backup`](super::Backup) that is to be restored. Answered by [`Outcome::Staged`]. The group must be blank: no
+    /// namespace, no key, no sequence, no lock. Nothing of it is seen before [`Request::Restore`]; it is forgotten when the session ends.
+    Stage {
+        /// How many bytes came before; at 0 it begins anew.
+        offset: u64,
+        /// The part, of up to 256 KiB.
+        #[serde(with = "serde_bytes")]
+        bytes: Vec<u8>,
+    },
+    /// Lets the backup that was handed over take the place of the state. Answered by [`Outcome::Restored`].
+    ///
+    /// Revisions and fencing tokens go on behind those of both. Sessions live on, those of the backup have ended. What was handed over is
+    /// forgotten, also when this is refused.
+    Restore,
 }
 
 /// How a lock is held.
@@ -328,6 +352,16 @@ pub enum Outcome {
     },
     /// The session is over.
     Closed,
+    /// A part of a backup is there.
+    Staged {
+        /// All of it so far.
+        bytes: u64,
+    },
+    /// The backup is the state.
+    Restored {
+        /// From here on.
+        revision: Revision,
+    },
 }
 
 /// Which branch of a transaction was carried out.
@@ -403,6 +437,27 @@ pub enum Refusal {
         /// Who waits for what; the last one's lock is held or wanted by the first.
         cycle: Vec<Link>,
     },
+    /// There is something in the group that a backup would take the place of.
+    #[error(
+        "the group holds something already, and a backup goes into a group that holds nothing: found a new mesh \
+         (`meshwork init --mesh NAME --voter` in an empty folder), and restore it there before anything else is done"
+    )]
+    NotBlank,
+    /// Somebody else is restoring a backup.
+    #[error("session {by} is restoring a backup: wait until that is done, or has been given up")]
+    Restoring {
+        /// Who.
+        by: SessionId,
+    },
+    /// A part of a backup is not the next one.
+    #[error("the next part of the backup begins at byte {expected}")]
+    OutOfPlace {
+        /// How much is there.
+        expected: u64,
+    },
+    /// What was handed over cannot be restored.
+    #[error(transparent)]
+    BadBackup(#[from] ReadBackup),
 }
 
 /// What can be too large.
@@ -415,6 +470,8 @@ pub enum TooLarge {
     Transaction,
     /// The values that a transaction writes, or that its steps find, together.
     Values,
+    /// A backup, or a part of one.
+    Backup,
 }
 
 impl fmt::Display for TooLarge {
@@ -423,6 +480,7 @@ impl fmt::Display for TooLarge {
             Self::Value => "a value",
             Self::Transaction => "a transaction",
             Self::Values => "what a transaction writes or finds",
+            Self::Backup => "a backup, or a part of one,",
         })
     }
 }

@@ -9,18 +9,20 @@ use std::time::Duration;
 
 use meshwork_crdt::ReplicaId;
 use meshwork_membership::{NodeId, Time};
-use meshwork_sync::{Batch, Origin, RequestId, Space, Store, StoreFailure};
+use meshwork_sync::{Batch, Origin, RequestId, Store, StoreFailure};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use super::backups::Backups;
 use super::client::{Client, StrongDone, StrongError, StrongRequest, Wish};
 use super::command::{Outcome, SessionId};
 use super::group::{Effect, Group, GroupConfig, Who};
 use super::growth::{Able, Growth};
-use super::leader::Leader;
+use super::leader::{Leader, leader_of};
 use super::log::Log;
 use super::message::{DecodeStrong, Message, Reply, Roster};
-use super::records::{self, GroupId, Head, OpenGroup, VoterId};
+use super::records::{self, FORMED_BY, GroupId, Head, OpenGroup, ROSTER, VoterId};
+use super::sessions::Answer;
 use super::wire::RejectRaft;
 
 /// What the strong part starts from.
@@ -29,6 +31,8 @@ pub(crate) struct StrongSetup {
     pub(crate) me: NodeId,
     pub(crate) replica: ReplicaId,
     pub(crate) origin: Origin,
+    /// Who founded the mesh.
+    pub(crate) founder: NodeId,
     /// Whether this node was set up to vote.
     pub(crate) ability: Ability,
     pub(crate) config: GroupConfig,
@@ -59,7 +63,8 @@ impl Ability {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum StrongOutput {
     Send(NodeId, Vec<u8>),
-    Store(u64, Arc<Batch>),
+    /// To be made durable; what it makes durable is handed back then.
+    Store(Stored, Arc<Batch>),
     Done(RequestId, Result<StrongDone, StrongError>),
     /// These namespaces are the group's, as far as this node knows.
     Namespaces(BTreeSet<String>),
@@ -76,6 +81,9 @@ pub enum RejectStrong {
     /// It is of another group, or of one that this node knows nothing of.
     #[error("it speaks for another group")]
     Group,
+    /// It says what only the mesh's founder may say.
+    #[error("only the founder of the mesh says who forms the strong group")]
+    Founder,
     /// Raft would not survive it.
     #[error(transparent)]
     Raft(#[from] RejectRaft),
@@ -92,6 +100,7 @@ pub(crate) struct Strong {
     leader: Leader,
     client: Client,
     growth: Growth,
+    backups: Backups,
     roster: Option<Roster>,
     /// Whom this founder has let form the group, for good.
     formed_by: Option<NodeId>,
@@ -100,9 +109,6 @@ pub(crate) struct Strong {
     connected: BTreeSet<NodeId>,
     /// When a node that can vote asks again whether it may form a group.
     ask_to_form: Option<Time>,
-    /// Batches under way, and which group's they are.
-    batches: BTreeMap<u64, Stored>,
-    next_batch: u64,
     /// How often the group was opened: a batch of an earlier one is none of this.
     opened: u64,
     outputs: VecDeque<StrongOutput>,
@@ -119,25 +125,20 @@ impl core::fmt::Debug for Strong {
 }
 
 /// What a batch makes durable.
-#[derive(Clone, Copy, Debug)]
-enum Stored {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stored {
+    /// A batch of the group, by its own number.
     Group {
+        /// How often the group had been opened by then.
         opened: u64,
+        /// Its number.
         id: u64,
     },
+    /// The roster, or that an old group is gone: nothing waits for it.
     Roster,
     /// The word that this node may form the group.
     Leave(NodeId),
 }
-
-/// The record of the [`Roster`].
-const ROSTER: &[u8] = b"r";
-
-/// The record of who may form the group, on the founder.
-const FORMED_BY: &[u8] = b"f";
-
-/// In that record: whoever it was, the question is settled.
-const SOMEBODY: NodeId = NodeId::from_bytes([0; 32]);
 
 /// The wait before a group is opened again that the disk had no room for.
 const OPEN_AGAIN: Duration = Duration::from_secs(1);
@@ -153,20 +154,19 @@ impl Strong {
         let first_ask = rng.next_u64() >> 1;
         let mut strong = Self {
             rng,
-            client: Client::new(setup.config.election_timeout, first_ask),
+            client: Client::new(setup.me, setup.config.election_timeout, first_ask),
             setup,
             store,
             group: None,
             out: None,
             leader: Leader::default(),
             growth: Growth::default(),
+            backups: Backups::default(),
             roster: None,
             formed_by: None,
             leave_under_way: false,
             connected: BTreeSet::new(),
             ask_to_form: None,
-            batches: BTreeMap::new(),
-            next_batch: 0,
             opened: 0,
             outputs: VecDeque::new(),
         };
@@ -186,11 +186,7 @@ impl Strong {
         self.formed_by = records::read(&*self.store, FORMED_BY)?;
         self.roster = records::read(&*self.store, ROSTER)?;
         self.follow_roster(now);
-        if self.setup.origin == Origin::Restored {
-            self.forget_group()
-        } else {
-            self.open_group(now)
-        }
+        self.open_group(now)
     }
 
     fn stay_out(&mut self, reason: String) {
@@ -243,16 +239,16 @@ impl Strong {
     }
 
     /// A batch is durable.
-    pub(crate) fn handle_stored(&mut self, now: Time, id: u64) {
-        match self.batches.remove(&id) {
-            Some(Stored::Group { opened, id }) if opened == self.opened => {
+    pub(crate) fn handle_stored(&mut self, now: Time, stored: Stored) {
+        match stored {
+            Stored::Group { opened, id } if opened == self.opened => {
                 self.guarded(|group| group.handle_stored(now, id));
             }
-            Some(Stored::Leave(node)) => {
+            Stored::Leave(node) => {
                 self.formed_by = Some(node);
                 self.let_form(now, node);
             }
-            Some(Stored::Group { .. } | Stored::Roster) | None => {}
+            Stored::Group { .. } | Stored::Roster => {}
         }
         self.after(now);
     }
@@ -260,7 +256,6 @@ impl Strong {
     /// The disk did not take what it was given. What this voter has in memory may be more than what is on the disk: it begins again from there,
     /// as after a crash, and answers nothing until then.
     pub(crate) fn handle_store_failed(&mut self, now: Time, failure: &StoreFailure) {
-        self.batches.clear();
         self.leave_under_way = false;
         if self.group.take().is_some() {
             let again = (*failure == StoreFailure::Full).then(|| now + OPEN_AGAIN);
@@ -287,6 +282,7 @@ impl Strong {
         if let Some(group) = &self.group {
             self.leader.handle_timeout(now, group);
         }
+        self.backups.handle_timeout(now);
         self.client.handle_timeout(now);
         if self.ask_to_form.is_some_and(|at| at <= now) {
             self.ask_to_form(now);
@@ -306,6 +302,7 @@ impl Strong {
             growth,
             out,
             self.leader.poll_timeout(),
+            self.backups.poll_timeout(),
             self.client.poll_timeout(),
             self.ask_to_form,
         ];
@@ -324,6 +321,11 @@ impl Strong {
 
     pub(crate) fn group(&self) -> Option<&Group> {
         self.group.as_deref()
+    }
+
+    #[cfg(test)]
+    pub(crate) const fn leader(&self) -> &Leader {
+        &self.leader
     }
 
     pub(crate) fn out(&self) -> Option<&str> {
@@ -379,6 +381,7 @@ impl Strong {
             }
             Message::Roster(roster) => self.hear_roster(now, from, *roster),
             Message::MayForm => self.asked_to_form(now, from),
+            Message::Form if from != self.setup.founder => return Err(RejectStrong::Founder),
             Message::Form => self.form(now),
             Message::Ask { id, ask } => match &self.group {
                 Some(group) => self.leader.ask(now, group, (from, id), ask),
@@ -464,42 +467,11 @@ impl Strong {
         Ok(())
     }
 
-    /// A store that was restored has forgotten what its voter promised: it is that voter no more.
-    fn forget_group(&mut self) -> Result<(), OpenGroup> {
-        let mut batch = Batch::default();
-        let mut after: Option<Vec<u8>> = None;
-        loop {
-            let page = self
-                .store
-                .scan(Space::Strong, &[], after.as_deref(), 1_000)?;
-            let Some((last, _)) = page.last() else { break };
-            after = Some(last.clone());
-            for (key, _) in page {
-                if key != ROSTER && key != FORMED_BY {
-                    batch.delete(Space::Strong, key);
-                }
-            }
-        }
-        // Nor does a founder's copy know whom it has let form the group since.
-        if self.formed_by.is_none() {
-            self.formed_by = Some(SOMEBODY);
-            batch.put(Space::Strong, FORMED_BY, records::encode(&SOMEBODY));
-        }
-        self.store(batch, Stored::Roster);
-        Ok(())
-    }
-
     fn store(&mut self, batch: Batch, stored: Stored) {
         if !batch.is_empty() {
-            self.hand_over(Arc::new(batch), stored);
+            let batch = Arc::new(batch);
+            self.outputs.push_back(StrongOutput::Store(stored, batch));
         }
-    }
-
-    fn hand_over(&mut self, batch: Arc<Batch>, stored: Stored) {
-        self.next_batch += 1;
-        self.batches.insert(self.next_batch, stored);
-        self.outputs
-            .push_back(StrongOutput::Store(self.next_batch, batch));
     }
 
     fn send(&mut self, to: NodeId, message: &Message) {
@@ -587,24 +559,33 @@ impl Strong {
             Effect::Send(to, message) => self.send(to, &Message::Raft(of, message)),
             Effect::Store(id, batch) => {
                 let opened = self.opened;
-                self.hand_over(batch, Stored::Group { opened, id });
+                let stored = Stored::Group { opened, id };
+                self.outputs.push_back(StrongOutput::Store(stored, batch));
             }
             Effect::Applied {
                 index,
                 term,
                 answers,
             } => {
-                let created = Some(Ok(Outcome::Created { new: true }));
-                let tell = answers.contains(&created);
+                let named = |answer: &Option<Answer>| {
+                    matches!(
+                        answer,
+                        Some(Ok(Outcome::Created { new: true } | Outcome::Restored { .. }))
+                    )
+                };
+                let tell = answers.iter().any(named);
                 self.leader
                     .applied(now, group.state(), (index, term), answers);
                 if tell {
                     self.tell_roster(now, group);
                 }
             }
-            Effect::Read(round) => self.leader.read(group.state(), round),
+            Effect::Read(round) => self.leader.read(now, group, round, &mut self.backups),
             Effect::Turned => {
                 self.leader.turned(now, group);
+                if let Some(leader) = leader_of(group) {
+                    self.client.handle_leader(now, leader);
+                }
                 self.tell_roster(now, group);
             }
             Effect::Reconfigured => self.tell_roster(now, group),

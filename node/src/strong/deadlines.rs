@@ -1,6 +1,7 @@
 //! When something is over, for many things at a time.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use meshwork_membership::Time;
 
@@ -39,6 +40,15 @@ impl<K: Ord + Clone> Deadlines<K> {
 
     pub(crate) fn next(&self) -> Option<Time> {
         self.order.first().map(|(at, _)| *at)
+    }
+
+    /// Nothing is over before so much more time has passed. `O(n log n)`.
+    pub(crate) fn postpone(&mut self, by: Duration) {
+        for at in self.times.values_mut() {
+            *at = *at + by;
+        }
+        let order = core::mem::take(&mut self.order).into_iter();
+        self.order = order.map(|(at, key)| (at + by, key)).collect();
     }
 
     /// The first thing that is over by now.

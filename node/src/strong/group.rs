@@ -25,6 +25,7 @@ use rand_chacha::ChaCha8Rng;
 use self::snapshots::{Incoming, Making, encode_snapshot, put_parts, read_snapshot};
 use super::change::Change;
 use super::command::Command;
+use super::freshness::Freshness;
 use super::log::Log;
 use super::records::{Base, Config, Hard, Head, OpenGroup, SnapshotHead, VoterId};
 use super::sessions::Answer;
@@ -123,6 +124,7 @@ pub(crate) struct Group {
     next_read: u64,
     applied: u64,
     stood: Standing,
+    fresh: Freshness,
     /// Ours, in ticks; raft draws its own after each change, and is told this one again.
     timeout: usize,
     /// Bytes applied since the last snapshot.
@@ -258,6 +260,7 @@ impl Group {
             next_read: 0,
             applied,
             stood: Standing::default(),
+            fresh: Freshness::default(),
             timeout: ELECTION_TICKS,
             since_snapshot,
             answering: BTreeMap::new(),
@@ -290,7 +293,10 @@ impl Group {
         if message.kind == Kind::Snapshot && !self.is_at_hand(&message) {
             self.fetch(now, from, message);
         } else {
+            let said = (message.kind, message.from, message.term);
+            let committed = message.committed();
             self.step(message);
+            self.note_fresh(now, said, committed);
         }
         self.pump(now);
         Ok(())
@@ -343,14 +349,13 @@ impl Group {
         self.effects.pop_front()
     }
 
-    /// Puts commands before the group, as one entry. `None` when this is not the leader or too much is under way.
-    pub(crate) fn propose(&mut self, now: Time, commands: &[Command]) -> Option<(u64, u64)> {
+    /// Puts commands before the group, as one entry, and says which. `None` when this is not the leader or too much is under way.
+    pub(crate) fn propose(&mut self, now: Time, commands: &[Command]) -> Option<u64> {
         let data = postcard::to_allocvec(commands).ok()?;
         self.raft.propose(Vec::new(), data).ok()?;
-        let raft = &self.raft.raft;
-        let place = (raft.raft_log.last_index(), raft.term);
+        let index = self.raft.raft.raft_log.last_index();
         self.pump(now);
-        Some(place)
+        Some(index)
     }
 
     /// Puts a change of the voters before the group. It takes effect once it is committed, or never.
@@ -388,8 +393,23 @@ impl Group {
         self.stood
     }
 
+    /// How often a leader is at work, if it runs at all.
+    pub(crate) fn tick(&self) -> Duration {
+        tick(&self.config)
+    }
+
     pub(crate) const fn applied(&self) -> u64 {
         self.applied
+    }
+
+    /// When what is applied here was last all that the group had agreed on, as far as this node can know; `None`: not in this run.
+    pub(crate) fn current(&self, now: Time) -> Option<Time> {
+        let (me, config) = (self.log().head.me, self.log().config());
+        let alone = config.voters.iter().eq([&me]) && config.outgoing.is_empty();
+        if alone && self.stood.leads {
+            return Some(now);
+        }
+        self.fresh.current()
     }
 
     /// Why it can take no part any more.
@@ -411,10 +431,49 @@ impl Group {
         })
     }
 
+    /// What was put before the group and is not committed, in bytes; effects that wait for the disk, and batches there.
+    #[cfg(test)]
+    pub(crate) fn queued(&self) -> (usize, usize, usize) {
+        let log = self.log();
+        let committed = self.raft.raft.raft_log.committed;
+        let context = raft::GetEntriesContext::empty(false);
+        let entries = raft::Storage::entries(log, committed + 1, log.last() + 1, None, context);
+        let bytes = entries.unwrap().into_iter().map(|entry| entry.data.len());
+        (bytes.sum(), self.held.len(), self.under_way.len())
+    }
+
     fn step(&mut self, message: RaftMessage) {
         // What raft refuses it has no use for; whoever sent it finds out.
         drop(self.raft.step(message.into_raft()));
         self.keep_timeout();
+    }
+
+    /// Notes what a message that raft has taken says of how much is agreed on.
+    fn note_fresh(&mut self, now: Time, (kind, from, term): (Kind, VoterId, u64), committed: u64) {
+        let raft = &self.raft.raft;
+        match kind {
+            _ if raft.term != term => {}
+            Kind::Append | Kind::Heartbeat if raft.leader_id == from && self.incoming.is_none() => {
+                self.fresh.told(now, committed);
+            }
+            Kind::AppendResponse | Kind::HeartbeatResponse if raft.state == StateRole::Leader => {
+                self.fresh.answered(now, term, from);
+                if self.stood.leads {
+                    let log = self.raft.store();
+                    self.fresh.leads(now, (log.head.me, term), log.config());
+                }
+            }
+            Kind::Append
+            | Kind::Heartbeat
+            | Kind::AppendResponse
+            | Kind::HeartbeatResponse
+            | Kind::Vote
+            | Kind::VoteResponse
+            | Kind::PreVote
+            | Kind::PreVoteResponse
+            | Kind::Snapshot
+            | Kind::TimeoutNow => {}
+        }
     }
 
     fn draw_timeout(&mut self) -> usize {
@@ -442,6 +501,7 @@ impl Group {
             self.keep_timeout();
         }
         self.note_standing();
+        self.fresh.applied(self.applied);
         self.make_snapshot();
         self.flush();
     }
@@ -494,9 +554,12 @@ impl Group {
         let Some(node) = self.address_of(message.to) else {
             return;
         };
-        let Some(message) = RaftMessage::from_raft(message, log) else {
+        let Some(mut message) = RaftMessage::from_raft(message, log) else {
             return;
         };
+        if message.kind == Kind::Heartbeat {
+            message.index = self.raft.raft.raft_log.committed;
+        }
         if message.kind == Kind::Snapshot {
             self.fetching.insert(message.to, now);
         }

@@ -110,7 +110,9 @@ impl Growth {
         let mut wanted = voters.clone();
         let lost = |id: &&VoterId| match condition(id) {
             Some(Condition::Down(since)) => now.since(since) > REPLACE_AFTER && !hears(group, **id),
-            Some(Condition::Up | Condition::Retired) | None => false,
+            // Its node has another store, or is no member any more.
+            None => !hears(group, **id),
+            Some(Condition::Up | Condition::Retired) => false,
         };
         // What one node takes for lost may be a minority at most: more, and it is itself that is cut off.
         let lost = voters.iter().filter(lost).take((voters.len() - 1) / 2);

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use meshwork_sync::{InvalidKey, Key, Prefix};
 
+use super::lease::Lease;
+use super::watch::{StrongWatch, revision};
 use super::{
     Branch, Condition, Finding, Found, KeyOp, Outcome, Owner, Query, Refusal, Request, Revision,
     StrongDone, StrongError, StrongRequest, Transaction,
@@ -26,9 +28,9 @@ use crate::mesh::{Mesh, RequestError};
 /// ```
 #[derive(Clone, Debug)]
 pub struct StrongNamespace {
-    mesh: Mesh,
+    pub(super) mesh: Mesh,
     name: String,
-    timeout: Duration,
+    pub(super) timeout: Duration,
 }
 
 /// Why a strong request failed.
@@ -74,8 +76,9 @@ impl Mesh {
         request: StrongRequest,
         timeout: Duration,
     ) -> Result<StrongDone, StrongFailure> {
-        let result = self.strong_request(request, timeout).await;
-        Ok(result.ok_or(RequestError::Stopped)??)
+        let answered = self.begin_strong(request, timeout).await;
+        let answer = answered.ok_or(RequestError::Stopped)?.await;
+        Ok(answer.ok().ok_or(RequestError::Stopped)??)
     }
 }
 
@@ -105,12 +108,46 @@ impl StrongNamespace {
     /// [`StrongKeyError`].
     pub async fn get(&self, name: &str) -> Result<Option<Found>, StrongKeyError> {
         let keys = vec![self.key(name)?];
-        let request = StrongRequest::Read(Query::Get(keys));
-        let done = self.mesh.ask_strong(request, self.timeout).await?;
-        let Finding::Got { mut found, .. } = done.finding()? else {
+        let Finding::Got { mut found, .. } = self.find(Query::Get(keys)).await? else {
             return Err(unexpected().into());
         };
         Ok(found.pop().flatten())
+    }
+
+    /// Keys whose names begin with `prefix`, in order and as of one revision: the first thousand, or as many as make half a MiB. The next
+    /// are those `after` the last; none are left when there are none.
+    ///
+    /// # Errors
+    /// [`StrongFailure`].
+    pub async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&Key>,
+    ) -> Result<(Revision, Vec<(Key, Found)>), StrongFailure> {
+        let query = Query::List {
+            prefix: self.prefix(prefix),
+            after: after.cloned(),
+            max: u32::MAX,
+        };
+        let Finding::Listed { revision, keys } = self.find(query).await? else {
+            return Err(unexpected());
+        };
+        Ok((revision, keys))
+    }
+
+    /// Tells of changes of keys whose names begin with `prefix`, from now on, until the watch is dropped.
+    ///
+    /// # Errors
+    /// [`StrongFailure`].
+    pub async fn watch(&self, prefix: &str) -> Result<StrongWatch, StrongFailure> {
+        let now = revision(&self.mesh, self.timeout).await?;
+        Ok(self.watch_after(prefix, now))
+    }
+
+    /// The same from a revision on: that of a [list](Self::list), or of the last event of another watch.
+    #[must_use]
+    pub fn watch_after(&self, prefix: &str, revision: Revision) -> StrongWatch {
+        StrongWatch::new(self.mesh.clone(), self.prefix(prefix), revision)
     }
 
     /// Writes a key. Returns the revision of the change.
@@ -124,6 +161,31 @@ impl StrongNamespace {
     ) -> Result<Revision, StrongKeyError> {
         let put = put(self.key(name)?, value.into());
         let (revision, _) = self.then(vec![], put).await?;
+        Ok(revision)
+    }
+
+    /// Writes a key that is gone when the lease ends. Returns the revision of the change.
+    ///
+    /// Whoever writes it otherwise takes it from the lease.
+    ///
+    /// # Errors
+    /// [`StrongKeyError`]; [`Refusal::SessionExpired`] when the lease has ended.
+    pub async fn put_leased(
+        &self,
+        lease: &Lease,
+        name: &str,
+        value: impl Into<Vec<u8>>,
+    ) -> Result<Revision, StrongKeyError> {
+        let put = KeyOp::Put {
+            key: self.key(name)?,
+            value: value.into(),
+            owner: Owner::Session,
+        };
+        let request = Request::Transact(only(put));
+        let outcome = lease.act(request, self.timeout).await?;
+        let Outcome::Done { revision, .. } = outcome else {
+            return Err(unexpected().into());
+        };
         Ok(revision)
     }
 
@@ -164,32 +226,20 @@ impl StrongNamespace {
         self.act(Request::Transact(transaction)).await
     }
 
-    /// Waits for the next change of a key that begins with `prefix` after a revision. Returns the keys that have changed, and up to which
-    /// revision; `None` when more has happened since than is remembered: read anew, and go on from what that says.
-    ///
-    /// Dropping the future is safe.
-    ///
-    /// # Errors
-    /// [`StrongFailure`]; [`StrongError::Unavailable`] when nothing has changed within the time: ask again.
-    pub async fn changes_after(
-        &self,
-        prefix: &str,
-        revision: Revision,
-    ) -> Result<Option<(Revision, Vec<Key>)>, StrongFailure> {
-        let prefix = Prefix {
-            namespace: self.name.clone(),
-            name: prefix.as_bytes().to_vec(),
-        };
-        let request = StrongRequest::Changes(prefix, revision);
-        let done = self.mesh.ask_strong(request, self.timeout).await?;
-        let StrongDone::Changes(changes) = done else {
-            return Err(unexpected());
-        };
-        Ok(changes)
+    pub(super) fn key(&self, name: &str) -> Result<Key, InvalidKey> {
+        Key::new(&self.name, name.as_bytes())
     }
 
-    fn key(&self, name: &str) -> Result<Key, InvalidKey> {
-        Key::new(&self.name, name.as_bytes())
+    fn prefix(&self, name: &str) -> Prefix {
+        Prefix {
+            namespace: self.name.clone(),
+            name: name.as_bytes().to_vec(),
+        }
+    }
+
+    async fn find(&self, query: Query) -> Result<Finding, StrongFailure> {
+        let request = StrongRequest::Read(query);
+        self.mesh.ask_strong(request, self.timeout).await?.finding()
     }
 
     async fn then(
@@ -233,6 +283,13 @@ impl StrongDone {
             return Err(unexpected());
         };
         Ok(finding)
+    }
+}
+
+fn only(op: KeyOp) -> Transaction {
+    Transaction {
+        then: vec![op],
+        ..Transaction::default()
     }
 }
 

@@ -24,7 +24,21 @@ pub enum Change {
         /// Under which token.
         token: Token,
     },
-    /// A session no longer waits for a lock: its patience was over.
+    /// A session stands in line for a lock.
+    Queued {
+        /// The lock.
+        lock: Key,
+        /// Who.
+        session: SessionId,
+    },
+    /// A session no longer holds a lock: it has given it back.
+    Released {
+        /// The lock.
+        lock: Key,
+        /// Who.
+        session: SessionId,
+    },
+    /// A session no longer waits for a lock: its patience was over, or it gave up its place.
     GaveUp {
         /// The lock.
         lock: Key,

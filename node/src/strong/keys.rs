@@ -55,6 +55,26 @@ impl Keys {
         range.map(|(key, value)| (key, &value.found))
     }
 
+    /// Those that belong to no session, in order.
+    pub(crate) fn lasting(&self) -> impl Iterator<Item = (&Key, &Found)> + Clone {
+        let lasting = self
+            .values
+            .iter()
+            .filter(|(_, value)| value.owner.is_none());
+        lasting.map(|(key, value)| (key, &value.found))
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// Keys that belong to no session.
+    pub(crate) fn restore(&mut self, keys: Vec<(Key, Found)>) {
+        for (key, found) in keys {
+            self.put(&key, found, None);
+        }
+    }
+
     /// Works out what a snapshot leaves out.
     pub(crate) fn rebuild(&mut self) {
         for (key, value) in core::mem::take(&mut self.values) {
@@ -81,22 +101,20 @@ impl Keys {
         let mut changed = Vec::new();
         let mut found = Vec::with_capacity(ops.len());
         for op in ops {
-            let (KeyOp::Get { key } | KeyOp::Put { key, .. } | KeyOp::Delete { key }) = op;
-            found.push(self.get(key).cloned());
-            match op {
-                KeyOp::Get { .. } => {}
+            found.push(match op {
+                KeyOp::Get { key } => self.get(key).cloned(),
                 KeyOp::Put { key, value, owner } => {
                     let owner = (*owner == Owner::Session).then_some(session);
                     let value = value.clone();
-                    self.put(key, Found { value, revision }, owner);
                     changed.push(key.clone());
+                    self.put(key, Found { value, revision }, owner)
                 }
                 KeyOp::Delete { key } => {
-                    if self.delete(key) {
-                        changed.push(key.clone());
-                    }
+                    let old = self.delete(key);
+                    changed.extend(old.is_some().then(|| key.clone()));
+                    old
                 }
-            }
+            });
         }
         Ok(Transacted {
             branch,
@@ -108,7 +126,9 @@ impl Keys {
     /// The keys of a session that has ended are gone.
     pub(crate) fn end_session(&mut self, session: SessionId) -> Vec<Key> {
         let keys = self.of_session.get(&session).cloned().unwrap_or_default();
-        keys.into_iter().filter(|key| self.delete(key)).collect()
+        keys.into_iter()
+            .filter(|key| self.delete(key).is_some())
+            .collect()
     }
 
     fn holds(&self, condition: &Condition, locks: &Locks) -> bool {
@@ -127,8 +147,11 @@ impl Keys {
     fn check_size(&self, ops: &[KeyOp]) -> Result<(), Refusal> {
         let (mut more, mut written, mut found) = (0, 0, 0);
         for op in ops {
-            let (KeyOp::Get { key } | KeyOp::Put { key, .. } | KeyOp::Delete { key }) = op;
-            found += self.get(key).map_or(0, |found| found.value.len());
+            // What one step finds alone always fits.
+            if ops.len() > 1 {
+                let (KeyOp::Get { key } | KeyOp::Put { key, .. } | KeyOp::Delete { key }) = op;
+                found += self.get(key).map_or(0, |found| found.value.len());
+            }
             if let KeyOp::Put { key, value, .. } = op {
                 check_value(value)?;
                 written += value.len();
@@ -149,20 +172,25 @@ impl Keys {
         Ok(())
     }
 
-    fn put(&mut self, key: &Key, found: Found, owner: Option<SessionId>) {
-        self.delete(key);
+    /// Returns what it was before.
+    fn put(&mut self, key: &Key, found: Found, owner: Option<SessionId>) -> Option<Found> {
         self.bytes += bytes_of(key, found.value.len());
+        let old = self.values.insert(key.clone(), Value { found, owner });
+        let old = old.map(|old| self.end(key, old));
         if let Some(session) = owner {
             let owned = self.of_session.entry(session).or_default();
             owned.insert(key.clone());
         }
-        self.values.insert(key.clone(), Value { found, owner });
+        old
     }
 
-    fn delete(&mut self, key: &Key) -> bool {
-        let Some(old) = self.values.remove(key) else {
-            return false;
-        };
+    fn delete(&mut self, key: &Key) -> Option<Found> {
+        let old = self.values.remove(key)?;
+        Some(self.end(key, old))
+    }
+
+    /// A value is no longer a key's.
+    fn end(&mut self, key: &Key, old: Value) -> Found {
         self.bytes -= bytes_of(key, old.found.value.len());
         if let Some(session) = old.owner
             && let Some(owned) = self.of_session.get_mut(&session)
@@ -172,7 +200,7 @@ impl Keys {
                 self.of_session.remove(&session);
             }
         }
-        true
+        old.found
     }
 }
 
@@ -213,7 +241,7 @@ pub(crate) fn check_value(value: &[u8]) -> Result<(), Refusal> {
 }
 
 /// What a key costs, about: its parts, its value, and what is kept around them.
-fn bytes_of(key: &Key, value_bytes: usize) -> usize {
+pub(crate) fn bytes_of(key: &Key, value_bytes: usize) -> usize {
     key.namespace().len() + key.name().len() + value_bytes + ENTRY_BYTES
 }
 

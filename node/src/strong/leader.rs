@@ -1,19 +1,23 @@
 //! What only the leader does: it gathers commands into entries, reads as of now, counts the time of sessions, and answers.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::ops::Bound;
 use std::time::Duration;
 
 use meshwork_membership::{NodeId, Time};
 use meshwork_sync::{Key, Prefix};
 
+use super::backups::Backups;
 use super::command::{Command, Found, Outcome, Refusal, Revision, SessionId, TooLarge, Wait};
 use super::deadlines::Deadlines;
+use super::gathered::{Gathered, Limit};
 use super::group::Group;
 use super::history::Change;
 use super::keys::TRANSACTION_BYTES_MAX;
-use super::message::{Ask, Finding, LockHolder, Query, Reply, Turn};
+use super::message::{Ask, Changes, Finding, KEY_BYTES, LockHolder, Query, Reply, Seen, Turn};
+use super::parked::{Parked, Waiting};
 use super::sessions::Answer;
+use super::stale::Stale;
 use super::state::State;
 
 /// Who waits for an answer: a node and its number for the question.
@@ -23,50 +27,64 @@ pub(crate) type Asker = (NodeId, u64);
 #[derive(Debug, Default)]
 pub(crate) struct Leader {
     /// Commands that came in since the last entry.
-    inbox: Vec<(Option<Asker>, Command)>,
+    inbox: Gathered<(Option<Asker>, Command)>,
     proposed: VecDeque<Proposed>,
-    reads: Vec<(Asker, Query)>,
-    /// The round that is under way, and what is read when it ends: nothing that came in after it began.
-    round: Option<(u64, Vec<(Asker, Query)>)>,
+    reads: Gathered<(Asker, Sure)>,
+    /// The round that is under way, and what is answered when it ends: nothing that came in after it began.
+    round: Option<(u64, Vec<(Asker, Sure)>)>,
     /// When a session ends that is not heard of before.
     leases: Deadlines<SessionId>,
     /// The patience of those who wait for a lock.
     patience: Deadlines<(SessionId, Key)>,
     /// Questions that are answered when something happens.
-    parked: BTreeMap<Asker, Waiting>,
-    parked_until: Deadlines<Asker>,
+    parked: Parked,
+    /// What has happened up to here is known to those above.
+    followed: Revision,
     replies: VecDeque<(Asker, Reply)>,
     /// The term that all this is of; 0 while another leads.
     term: u64,
+    /// When this was last at work.
+    ran: Time,
 }
 
 #[derive(Debug)]
 struct Proposed {
     index: u64,
-    term: u64,
     askers: Vec<Option<Asker>>,
 }
 
+/// What is answered once this leader is sure to have led after it was asked.
 #[derive(Debug)]
-enum Waiting {
-    Turn(SessionId, Key),
-    Changes(Prefix, Revision),
+enum Sure {
+    Read(Query),
+    /// One that leads no more may not say that a session lives: the time that another has given it since may be over before.
+    KeepAlive(Vec<SessionId>),
 }
 
 /// Entries under way at one time: one on the disk, one behind it, and two on their way to the followers.
 const PIPELINE: usize = 4;
 
 /// Commands that wait for the next entry.
-const INBOX_MAX: usize = 8_192;
+const INBOX: Limit = Limit {
+    count: 8_192,
+    bytes: 16 << 20,
+};
 
-/// Commands in one entry. With the longest commands it stays below what one message carries.
-const ENTRY_COMMANDS_MAX: usize = 1_024;
+/// Commands in one entry, and the bytes of their values. With the longest commands it stays below what one message carries; a command that is
+/// larger goes alone.
+const ENTRY: Limit = Limit {
+    count: 1_024,
+    bytes: 512 << 10,
+};
 
-/// Bytes of the values in one entry; a command that is larger goes alone.
-const ENTRY_BYTES_MAX: usize = 512 << 10;
+/// Reads and keep-alives that wait for a round.
+const READS: Limit = Limit {
+    count: 16_384,
+    bytes: 16 << 20,
+};
 
-/// Reads that wait for a round.
-const READS_MAX: usize = 16_384;
+/// How many times as long as usual a leader that runs is not at work. Longer, and it was paused, or its clock was put forward.
+const PAUSE: u32 = 3;
 
 /// Questions that wait for something to happen.
 const PARKED_MAX: usize = 16_384;
@@ -80,26 +98,41 @@ const LIST_MAX: u32 = 1_000;
 impl Leader {
     /// Takes a question, and answers it when that is possible.
     pub(crate) fn ask(&mut self, now: Time, group: &Group, asker: Asker, ask: Ask) {
-        if !self.leads(group) {
+        let anybody = matches!(ask, Ask::Stale(_)) && group.applied() > 0;
+        if !anybody && !self.leads(group) {
             return self.reply(asker, Reply::NotLeader(leader_of(group)));
         }
         match ask {
             Ask::Command(command) => self.take(now, group.state(), asker, command),
-            Ask::Read(query) if self.reads.len() < READS_MAX => self.reads.push((asker, query)),
+            Ask::Read(query) => self.take_sure(asker, query.bytes(), Sure::Read(query)),
             Ask::KeepAlive(sessions) => {
-                let ended = sessions
-                    .into_iter()
-                    .filter(|session| !self.renew(now, group.state(), *session));
-                let ended = ended.collect();
-                self.reply(asker, Reply::Ended(ended));
+                for session in &sessions {
+                    self.renew(now, group.state(), *session);
+                }
+                let bytes = sessions.len() * size_of::<SessionId>();
+                self.take_sure(asker, bytes, Sure::KeepAlive(sessions));
             }
-            Ask::Read(_) => self.reply(asker, Reply::Busy),
             Ask::Turn { session, lock } => {
                 self.park(now, group.state(), asker, Waiting::Turn(session, lock));
             }
             Ask::Changes { prefix, after } => {
                 self.park(now, group.state(), asker, Waiting::Changes(prefix, after));
             }
+            Ask::Holder { lock, seen } => {
+                self.park(now, group.state(), asker, Waiting::Holder(lock, seen));
+            }
+            Ask::Stale(query) => {
+                let reply = stale(now, group, query);
+                self.reply(asker, reply.unwrap_or_else(refused));
+            }
+        }
+    }
+
+    fn take_sure(&mut self, asker: Asker, bytes: usize, asked: Sure) {
+        if self.reads.has_room(bytes, READS) {
+            self.reads.push(bytes, (asker, asked));
+        } else {
+            self.reply(asker, Reply::Busy);
         }
     }
 
@@ -116,14 +149,15 @@ impl Leader {
             // No client says this.
             Command::Expire { .. } | Command::GiveUp { .. } => return,
         }
-        if self.inbox.len() >= INBOX_MAX {
+        let bytes = command.bytes();
+        if !self.inbox.has_room(bytes, INBOX) {
             return self.reply(asker, Reply::Busy);
         }
         // No key that a client can make; only a peer that lies has another.
         if !command.keys().all(|key| key.check().is_ok()) {
             return;
         }
-        self.inbox.push((Some(asker), command));
+        self.inbox.push(bytes, (Some(asker), command));
     }
 
     /// A session was heard of. `false`: it has ended, or is about to.
@@ -148,6 +182,8 @@ impl Leader {
             return;
         }
         self.term = standing.term;
+        self.ran = now;
+        self.followed = group.state().revision();
         // A new leader knows nothing of when they were last heard of: each has all of its time again (Gray and Cheriton, "Leases", 1989).
         for (session, ttl) in group.state().sessions() {
             self.leases.set(session, now + ms(ttl));
@@ -161,11 +197,12 @@ impl Leader {
     pub(crate) fn resign(&mut self, leader: Option<NodeId>) {
         let old = core::mem::take(self);
         self.replies = old.replies;
-        let inbox = old.inbox.into_iter().filter_map(|(asker, _)| asker);
+        let inbox = old.inbox.into_items().filter_map(|(asker, _)| asker);
         let proposed = old.proposed.into_iter().flat_map(|entry| entry.askers);
         let round = old.round.into_iter().flat_map(|(_, reads)| reads);
-        let reads = old.reads.into_iter().chain(round).map(|(asker, _)| asker);
-        let parked = old.parked.into_keys();
+        let reads = old.reads.into_items().chain(round);
+        let reads = reads.map(|(asker, _)| asker);
+        let parked = old.parked.askers();
         for asker in inbox.chain(reads).chain(parked) {
             self.reply(asker, Reply::NotLeader(leader));
         }
@@ -186,20 +223,19 @@ impl Leader {
         if self.term == 0 {
             return;
         }
-        self.note(now, state, &answers);
+        self.begin_leases(now, state, &answers);
         let due = self.proposed.pop_front_if(|entry| entry.index <= index);
-        let ours = due.filter(|entry| (entry.index, entry.term) == (index, term));
+        let ours = due.filter(|entry| (entry.index, self.term) == (index, term));
         let askers = ours.map_or_else(Vec::new, |entry| entry.askers);
         for (asker, answer) in askers.into_iter().zip(answers) {
             if let (Some(asker), Some(answer)) = (asker, answer) {
                 self.reply(asker, Reply::Command(answer));
             }
         }
-        self.unpark(state);
+        self.follow(now, state);
     }
 
-    /// Begins to count the time of what has begun.
-    fn note(&mut self, now: Time, state: &State, answers: &[Option<Answer>]) {
+    fn begin_leases(&mut self, now: Time, state: &State, answers: &[Option<Answer>]) {
         for answer in answers.iter().flatten() {
             if let Ok(Outcome::Opened { session }) = answer
                 && let Some(ttl) = state.session_ttl(*session)
@@ -207,14 +243,48 @@ impl Leader {
                 self.leases.set(*session, now + ttl);
             }
         }
-        let waits = answers
-            .iter()
-            .flatten()
-            .any(|answer| matches!(answer, Ok(Outcome::Waits { .. })));
-        if waits {
+    }
+
+    /// Takes in what has happened: who waits begins to be impatient, and is answered when it is over.
+    fn follow(&mut self, now: Time, state: &State) {
+        let mut due = BTreeSet::new();
+        let before = self.followed;
+        if let Some(changes) = state.changes_after(before) {
+            for (_, change) in changes {
+                self.follow_line(now, state, change);
+                due.extend(self.parked.touched_by(change));
+            }
+        } else {
+            // More than is remembered, so that nothing is known of what was before.
             for (lock, session, wait) in state.waiters() {
                 self.be_patient(now, lock, session, wait);
             }
+            due.extend(self.parked.askers());
+        }
+        self.followed = state.revision();
+        for asker in due {
+            let waiting = self.parked.get(asker);
+            if let Some(reply) = waiting.and_then(|waiting| answer(state, waiting, before)) {
+                self.parked.remove(asker);
+                self.reply(asker, reply);
+            }
+        }
+    }
+
+    fn follow_line(&mut self, now: Time, state: &State, change: &Change) {
+        match change {
+            Change::Queued { lock, session } => {
+                if let Some(wait) = state.wait_of(*session, lock) {
+                    self.be_patient(now, lock, *session, wait);
+                }
+            }
+            // Who queues again later is as patient as he says then.
+            Change::Granted { lock, session, .. }
+            | Change::GaveUp { lock, session }
+            | Change::Deadlocked { lock, session, .. } => {
+                self.patience.remove(&(*session, lock.clone()));
+            }
+            Change::Key { .. } | Change::Released { .. } | Change::Ended { .. } => {}
         }
     }
 
@@ -228,11 +298,29 @@ impl Leader {
     }
 
     /// The round of reads that began under this number has ended.
-    pub(crate) fn read(&mut self, state: &State, round: u64) {
+    pub(crate) fn read(&mut self, now: Time, group: &Group, round: u64, backups: &mut Backups) {
         if let Some((_, reads)) = self.round.take_if(|(id, _)| *id == round) {
-            for (asker, query) in reads {
-                let found = find(state, query).map(Reply::Finding);
-                let reply = found.unwrap_or_else(|refusal| Reply::Command(Err(refusal)));
+            for (asker, asked) in reads {
+                let reply = match asked {
+                    Sure::Read(Query::Backup) => {
+                        let begun = backups.begin(now, asker, group);
+                        begun.map_or(Reply::Busy, Reply::Finding)
+                    }
+                    Sure::Read(Query::BackupPart { backup, part }) => {
+                        Reply::Finding(backups.part(now, asker, backup, part))
+                    }
+                    Sure::Read(query) => {
+                        find(group.state(), query).map_or_else(refused, Reply::Finding)
+                    }
+                    Sure::KeepAlive(sessions) => {
+                        let lives = |session: &SessionId| {
+                            let known = group.state().session_ttl(*session).is_some();
+                            known && self.leases.contains(session)
+                        };
+                        let ended = sessions.into_iter().filter(|session| !lives(session));
+                        Reply::Ended(ended.collect())
+                    }
+                };
                 self.reply(asker, reply);
             }
         }
@@ -243,41 +331,45 @@ impl Leader {
         if !self.leads(group) {
             return;
         }
+        self.count_pause(now, group);
         while self.proposed.len() < PIPELINE && !self.inbox.is_empty() {
-            let count = self.next_entry();
-            let (askers, commands): (Vec<_>, Vec<_>) = self.inbox.drain(..count).unzip();
-            match group.propose(now, &commands) {
-                Some((index, term)) => self.proposed.push_back(Proposed {
-                    index,
-                    term,
-                    askers,
-                }),
+            let (askers, commands): (Vec<_>, Vec<_>) = self.inbox.take(ENTRY).into_iter().unzip();
+            if let Some(index) = group.propose(now, &commands) {
+                self.proposed.push_back(Proposed { index, askers });
+            } else {
                 // Leadership is on its way to another, or the followers do not keep up.
-                None => {
-                    for asker in askers.into_iter().flatten() {
-                        self.reply(asker, Reply::Busy);
-                    }
-                }
+                self.put_off(askers, commands);
+                break;
             }
         }
         if self.round.is_none() && !self.reads.is_empty() {
             let reads = core::mem::take(&mut self.reads);
-            self.round = Some((group.read(now), reads));
+            self.round = Some((group.read(now), reads.into_items().collect()));
         }
     }
 
-    /// How many commands go into the next entry.
-    fn next_entry(&self) -> usize {
-        let mut bytes = 0;
-        let fits = self
-            .inbox
-            .iter()
-            .take(ENTRY_COMMANDS_MAX)
-            .take_while(|(_, command)| {
-                bytes += command.bytes();
-                bytes <= ENTRY_BYTES_MAX
-            });
-        fits.count().max(1)
+    /// What was not taken: clients ask again, and what this leader says itself is said later.
+    fn put_off(&mut self, askers: Vec<Option<Asker>>, commands: Vec<Command>) {
+        for (asker, command) in askers.into_iter().zip(commands) {
+            match asker {
+                Some(asker) => self.reply(asker, Reply::Busy),
+                None => self.say(command),
+            }
+        }
+    }
+
+    fn say(&mut self, command: Command) {
+        self.inbox.push(command.bytes(), (None, command));
+    }
+
+    /// Time in which this did not run is not counted against anybody: what would have kept a session alive may not have been read yet.
+    fn count_pause(&mut self, now: Time, group: &Group) {
+        let pause = now.since(self.ran);
+        if pause > group.tick() * PAUSE {
+            self.leases.postpone(pause);
+            self.patience.postpone(pause);
+        }
+        self.ran = now;
     }
 
     /// Ends what is not heard of any more.
@@ -285,20 +377,28 @@ impl Leader {
         if !self.leads(group) {
             return;
         }
+        self.count_pause(now, group);
         while let Some(session) = self.leases.pop_due(now) {
             if group.state().session_ttl(session).is_some() {
-                self.inbox.push((None, Command::Expire { session }));
+                self.say(Command::Expire { session });
             }
         }
         while let Some((session, lock)) = self.patience.pop_due(now) {
             if group.state().waits(session, &lock) {
-                self.inbox.push((None, Command::GiveUp { session, lock }));
+                self.say(Command::GiveUp { session, lock });
             }
         }
-        while let Some(asker) = self.parked_until.pop_due(now) {
-            self.parked.remove(&asker);
-            // Asked anew, it waits on.
-            self.reply(asker, Reply::Busy);
+        while let Some((asker, waiting)) = self.parked.pop_due(now) {
+            let reply = match waiting {
+                // Whoever watches where nothing happens must not fall behind what is remembered.
+                Waiting::Changes(_, after) => Reply::Changes(Some(Changes {
+                    keys: Vec::new(),
+                    upto: after.max(self.followed),
+                })),
+                // Asked anew, it waits on.
+                Waiting::Turn(..) | Waiting::Holder(..) => Reply::Busy,
+            };
+            self.reply(asker, reply);
         }
     }
 
@@ -307,7 +407,7 @@ impl Leader {
         let times = [
             self.leases.next(),
             self.patience.next(),
-            self.parked_until.next(),
+            self.parked.next_due(),
         ];
         times.into_iter().flatten().min()
     }
@@ -318,12 +418,7 @@ impl Leader {
 
     /// A node is gone, and with it whoever waited there.
     pub(crate) fn forget(&mut self, node: NodeId) {
-        for (asker, _) in self
-            .parked
-            .extract_if((node, 0)..=(node, u64::MAX), |_, _| true)
-        {
-            self.parked_until.remove(&asker);
-        }
+        self.parked.remove_node(node);
     }
 
     fn reply(&mut self, asker: Asker, reply: Reply) {
@@ -331,40 +426,56 @@ impl Leader {
     }
 
     fn park(&mut self, now: Time, state: &State, asker: Asker, ask: Waiting) {
-        match ask.reply(state) {
+        // Only a peer that lies names what no client can.
+        if !ask.is_sound() {
+            return;
+        }
+        match answer(state, &ask, Revision(0)) {
             Some(reply) => self.reply(asker, reply),
             None if self.parked.len() >= PARKED_MAX => self.reply(asker, Reply::Busy),
-            None => {
-                self.parked.insert(asker, ask);
-                self.parked_until.set(asker, now + PARKED_FOR);
-            }
-        }
-    }
-
-    /// Answers those that waited for what has happened.
-    fn unpark(&mut self, state: &State) {
-        let due = self
-            .parked
-            .iter()
-            .filter_map(|(asker, ask)| Some((*asker, ask.reply(state)?)));
-        for (asker, reply) in due.collect::<Vec<_>>() {
-            self.parked.remove(&asker);
-            self.parked_until.remove(&asker);
-            self.reply(asker, reply);
+            None => self.parked.insert(asker, ask, now + PARKED_FOR),
         }
     }
 }
 
-impl Waiting {
-    fn reply(&self, state: &State) -> Option<Reply> {
-        match self {
-            Self::Turn(session, lock) => turn(state, *session, lock).map(Reply::Turn),
-            Self::Changes(prefix, after) => changes(state, prefix, *after),
+/// What waits on a leader.
+#[cfg(test)]
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Queued {
+    pub(crate) inbox: Limit,
+    pub(crate) reads: Limit,
+    pub(crate) proposed: usize,
+    pub(crate) parked: usize,
+    pub(crate) replies: usize,
+}
+
+#[cfg(test)]
+impl Leader {
+    pub(crate) fn queued(&self) -> Queued {
+        Queued {
+            inbox: self.inbox.size(),
+            reads: self.reads.size(),
+            proposed: self.proposed.len(),
+            parked: self.parked.len(),
+            replies: self.replies.len(),
         }
     }
 }
 
-fn leader_of(group: &Group) -> Option<NodeId> {
+/// The answer to a question that waits, if there is one by now. There was none as of `before`.
+fn answer(state: &State, waiting: &Waiting, before: Revision) -> Option<Reply> {
+    match waiting {
+        Waiting::Turn(session, lock) => turn(state, *session, lock).map(Reply::Turn),
+        Waiting::Changes(prefix, after) => changes(state, prefix, before.max(*after)),
+        Waiting::Holder(lock, seen) => {
+            let other = is_other(state, lock, *seen);
+            other.then(|| Reply::Finding(show_lock(state, lock)))
+        }
+    }
+}
+
+/// The node that leads, as far as this one knows.
+pub(crate) fn leader_of(group: &Group) -> Option<NodeId> {
     let leader = group.standing().leader?;
     group.log().config().nodes.get(&leader).copied()
 }
@@ -392,20 +503,66 @@ fn turn(state: &State, session: SessionId, key: &Key) -> Option<Turn> {
     Some(deadlock.map_or(Turn::Gone, Turn::Deadlock))
 }
 
+/// Whether a lock is not as it was seen. A leader that knows less than who saw it says nothing.
+fn is_other(state: &State, lock: &Key, seen: Seen) -> bool {
+    let holders = state.lock(lock).into_iter().flat_map(|lock| lock.holders());
+    let latest = holders.map(|(_, holder)| holder.token).max();
+    match (latest, seen) {
+        (Some(token), Seen::Held(seen) | Seen::Free(seen)) => token > seen,
+        (None, Seen::Held(seen)) => state.last_token() >= seen,
+        (None, Seen::Free(_)) => false,
+    }
+}
+
+/// What has changed after a revision, if anything has.
 fn changes(state: &State, prefix: &Prefix, after: Revision) -> Option<Reply> {
-    let Some(changes) = state.changes_after(after) else {
+    let Some(all) = state.changes_after(after) else {
         return Some(Reply::Changes(None));
     };
-    let keys: BTreeSet<Key> = changes
-        .filter_map(|(_, change)| {
-            let Change::Key { key } = change else {
-                return None;
+    let (mut keys, mut upto, mut bytes) = (Vec::new(), state.revision(), 0);
+    for (revision, change) in all {
+        let Change::Key { key } = change else {
+            continue;
+        };
+        if !prefix.covers(key) {
+            continue;
+        }
+        bytes += key.namespace().len() + key.name().len() + CHANGE_BYTES;
+        if bytes > TRANSACTION_BYTES_MAX {
+            keys.retain(|(at, _)| at < revision);
+            let Some((last, _)) = keys.last() else {
+                // One revision alone is more than fits.
+                return Some(Reply::Changes(None));
             };
-            prefix.covers(key).then(|| key.clone())
-        })
-        .collect();
+            upto = *last;
+            break;
+        }
+        keys.push((*revision, key.clone()));
+    }
     let found = !keys.is_empty();
-    found.then(|| Reply::Changes(Some((state.revision(), keys.into_iter().collect()))))
+    found.then_some(Reply::Changes(Some(Changes { keys, upto })))
+}
+
+const fn refused(refusal: Refusal) -> Reply {
+    Reply::Command(Err(refusal))
+}
+
+/// What is found in what is applied here, and how old that may be.
+fn stale(now: Time, group: &Group, query: Query) -> Result<Reply, Refusal> {
+    let state = group.state();
+    if let Query::Get(keys) = &query {
+        let mut keys = keys.iter().map(Key::namespace);
+        if let Some(namespace) = keys.find(|namespace| !state.namespaces().contains(*namespace)) {
+            let namespace = namespace.to_owned();
+            return Err(Refusal::NoNamespace { namespace });
+        }
+    }
+    let age = group.current(now).map(|at| now.since(at).as_millis());
+    Ok(Reply::Stale(Stale {
+        found: find(state, query)?,
+        revision: state.revision(),
+        age_ms: age.map(|age| u64::try_from(age).unwrap_or(u64::MAX)),
+    }))
 }
 
 fn find(state: &State, query: Query) -> Result<Finding, Refusal> {
@@ -432,6 +589,8 @@ fn find(state: &State, query: Query) -> Result<Finding, Refusal> {
             Ok(Finding::Listed { revision, keys })
         }
         Query::Lock(key) => Ok(show_lock(state, &key)),
+        // It is held beside the state.
+        Query::Backup | Query::BackupPart { .. } => Ok(Finding::BackupPart { bytes: Vec::new() }),
     }
 }
 
@@ -478,8 +637,8 @@ fn show_lock(state: &State, key: &Key) -> Finding {
     }
 }
 
-/// What a key in an answer costs beside its value, about.
-const KEY_BYTES: usize = 128;
+/// What a change in an answer costs beside its key, about.
+const CHANGE_BYTES: usize = 32;
 
 const fn ms(ms: u32) -> Duration {
     Duration::from_millis(ms as u64)

@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use meshwork_sync::Key;
-use tokio::sync::watch;
 
 use super::handle::{STRONG_TIMEOUT, StrongFailure, is_held, unexpected};
+use super::lease::Lease;
 use super::{
-    Mode, Outcome, Refusal, Request, SessionId, StrongDone, StrongError, StrongRequest, Token,
-    Turn, Wait,
+    Mode, Outcome, Refusal, Request, StrongDone, StrongError, StrongRequest, Token, Turn, Wait,
 };
 use crate::mesh::{Mesh, RequestError};
 
@@ -20,20 +19,24 @@ pub struct LockBuilder {
     mode: Mode,
     ttl: Duration,
     note: Vec<u8>,
+    /// One of its own when left out.
+    lease: Option<Lease>,
 }
 
 /// A lock that is held as long as this lives and its node can reach the group.
 ///
 /// The node keeps it alive in the background. Whoever holds it asks [`LockGuard::is_lost`], or awaits [`LockGuard::lost`], and hands its
 /// [`token`](LockGuard::fencing_token) to whatever the lock protects: a process that was paused learns too late that it has lost a lock, and
-/// only the token stops it then. Dropped, it gives the lock back in the background.
+/// only the token stops it then. Its node takes the lock for lost a twentieth of its time before the group may give it to another, counted from
+/// when it last told the group: that is soon enough where the clocks of the two machines drift apart by no more than 5 %. The token helps
+/// whatever clocks do. Dropped, it gives the lock back in the background, unless it is held [under a lease](LockBuilder::with).
 #[derive(Debug)]
 pub struct LockGuard {
-    mesh: Mesh,
     lock: Key,
-    session: SessionId,
     token: Token,
-    lost: watch::Receiver<bool>,
+    lease: Lease,
+    /// Whether the lease is there for this lock alone.
+    own: bool,
 }
 
 /// The lock is not held.
@@ -64,6 +67,7 @@ impl Mesh {
             mode: Mode::Exclusive,
             ttl: TTL,
             note: Vec::new(),
+            lease: None,
         }
     }
 }
@@ -91,20 +95,30 @@ impl LockBuilder {
         self
     }
 
+    /// Under a lease that may own keys and hold other locks, and whose time is the lock's.
+    ///
+    /// The lock is the lease's then: it is held until [`LockGuard::release`] or the end of the lease, also when the guard or a future that
+    /// waits for it is dropped, and a lease that holds a lock is granted it again, under the same token.
+    #[must_use]
+    pub fn with(mut self, lease: &Lease) -> Self {
+        self.lease = Some(lease.clone());
+        self
+    }
+
     /// Takes the lock if it is free; `None` if it is not.
     ///
     /// # Errors
     /// [`AcquireError`].
     pub async fn try_acquire(self) -> Result<Option<LockGuard>, AcquireError> {
-        let guard = self.open().await?;
-        let answer = match self.ask(&guard, Wait::No).await {
+        let lease = self.lease().await?;
+        let answer = match self.ask(&lease, Wait::No).await {
             Err(error) if is_held(&error) => return Ok(None),
             answer => answer.map_err(refused)?,
         };
         let Outcome::Granted { token } = answer else {
             return Err(unexpected().into());
         };
-        Ok(Some(guard.holding(token)))
+        Ok(Some(self.holding(lease, token)))
     }
 
     /// Takes the lock, first come, first served.
@@ -129,16 +143,16 @@ impl LockBuilder {
     }
 
     async fn wait(self, wait: Wait) -> Result<LockGuard, AcquireError> {
-        let guard = self.open().await?;
-        let answer = self.ask(&guard, wait).await.map_err(refused)?;
+        let lease = self.lease().await?;
+        let answer = self.ask(&lease, wait).await.map_err(refused)?;
         if let Outcome::Granted { token } = answer {
-            return Ok(guard.holding(token));
+            return Ok(self.holding(lease, token));
         }
         loop {
-            let turn = StrongRequest::Turn(guard.session, self.lock.clone());
+            let turn = StrongRequest::Turn(lease.session(), self.lock.clone());
             let done = match self.mesh.ask_strong(turn, TURN).await {
                 // Not yet: the place in the line is kept as long as the session lives.
-                Err(RequestError::Refused(StrongError::Unavailable)) if !guard.is_lost() => {
+                Err(RequestError::Refused(StrongError::Unavailable)) if !lease.is_lost() => {
                     continue;
                 }
                 done => done?,
@@ -147,36 +161,37 @@ impl LockBuilder {
                 return Err(unexpected().into());
             };
             return match turn {
-                Turn::Granted(token) => Ok(guard.holding(token)),
+                Turn::Granted(token) => Ok(self.holding(lease, token)),
                 Turn::Deadlock(cycle) => Err(AcquireError::Deadlock(cycle)),
                 Turn::Gone => Err(AcquireError::TimedOut),
             };
         }
     }
 
-    async fn open(&self) -> Result<LockGuard, StrongFailure> {
-        let (session, lost) = self.mesh.open_session(self.ttl, STRONG_TIMEOUT).await?;
-        Ok(LockGuard {
-            mesh: self.mesh.clone(),
-            lock: self.lock.clone(),
-            session,
-            token: Token(0),
-            lost,
-        })
+    async fn lease(&self) -> Result<Lease, StrongFailure> {
+        match &self.lease {
+            Some(lease) => Ok(lease.clone()),
+            None => self.mesh.lease(self.ttl).await,
+        }
     }
 
-    async fn ask(&self, guard: &LockGuard, wait: Wait) -> Result<Outcome, StrongFailure> {
+    fn holding(self, lease: Lease, token: Token) -> LockGuard {
+        LockGuard {
+            lock: self.lock,
+            token,
+            lease,
+            own: self.lease.is_none(),
+        }
+    }
+
+    async fn ask(&self, lease: &Lease, wait: Wait) -> Result<Outcome, StrongFailure> {
         let acquire = Request::Acquire {
             lock: self.lock.clone(),
             mode: self.mode,
             wait,
             note: self.note.clone(),
         };
-        let request = StrongRequest::In(guard.session, acquire);
-        self.mesh
-            .ask_strong(request, STRONG_TIMEOUT)
-            .await?
-            .outcome()
+        lease.act(acquire, STRONG_TIMEOUT).await
     }
 }
 
@@ -191,11 +206,6 @@ fn refused(error: StrongFailure) -> AcquireError {
 }
 
 impl LockGuard {
-    const fn holding(mut self, token: Token) -> Self {
-        self.token = token;
-        self
-    }
-
     /// A number greater than that of every grant before: what the lock protects refuses a lower one than it has seen.
     #[must_use]
     pub const fn fencing_token(&self) -> Token {
@@ -211,29 +221,24 @@ impl LockGuard {
     /// Whether it is held no more, or may not be: the node could not keep it alive.
     #[must_use]
     pub fn is_lost(&self) -> bool {
-        *self.lost.borrow() || self.lost.has_changed().is_err()
+        self.lease.is_lost()
     }
 
     /// Waits until the lock is lost.
     pub async fn lost(&self) {
-        let mut lost = self.lost.clone();
-        // An error means that the node has stopped, which ends it too.
-        drop(lost.wait_for(|lost| *lost).await);
+        self.lease.lost().await;
     }
 
     /// Gives the lock back, and waits until others can have it.
     ///
     /// # Errors
-    /// [`StrongFailure`]: it was not reached in time; others have it when its time is over.
+    /// [`StrongFailure`]: the group was not reached in time; others have the lock when the time of its lease is over.
     pub async fn release(self) -> Result<(), StrongFailure> {
-        let close = StrongRequest::In(self.session, Request::Close);
-        self.mesh.ask_strong(close, STRONG_TIMEOUT).await?;
-        Ok(())
-    }
-}
-
-impl Drop for LockGuard {
-    fn drop(&mut self) {
-        self.mesh.close_session(self.session);
+        if self.own {
+            return self.lease.revoke().await;
+        }
+        let lock = self.lock;
+        let release = Request::Release { lock };
+        self.lease.act(release, STRONG_TIMEOUT).await.map(drop)
     }
 }

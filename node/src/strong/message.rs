@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::command::{Command, Found, Link, Mode, Revision, SessionId, Token};
 use super::records::{GroupId, VoterId};
 use super::sessions::Answer;
+use super::stale::Stale;
 use super::wire::RaftMessage;
 
 /// A frame of [`Class::Strong`](crate::core::Class::Strong): one version byte, then postcard.
@@ -53,7 +54,7 @@ pub(crate) struct Roster {
     pub(crate) namespaces: BTreeSet<String>,
 }
 
-/// A question that only the leader answers.
+/// A question for the group. Only the leader answers it, unless it says otherwise.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Ask {
     /// To be agreed on. Only what a client may say: [`Command::Open`] and [`Command::Request`].
@@ -64,8 +65,12 @@ pub(crate) enum Ask {
     KeepAlive(Vec<SessionId>),
     /// What becomes of a session that waits for a lock; answered when it is known.
     Turn { session: SessionId, lock: Key },
-    /// What changes after a revision; answered when something has.
+    /// What changes after a revision; answered when something has, or after a while with nothing.
     Changes { prefix: Prefix, after: Revision },
+    /// Answered by any voter or learner, as of what it has applied.
+    Stale(Query),
+    /// Who holds a lock; answered when it is not as it was seen.
+    Holder { lock: Key, seen: Seen },
 }
 
 /// A question about the state.
@@ -85,7 +90,35 @@ pub enum Query {
     },
     /// Who holds a lock and who waits for it.
     Lock(Key),
+    /// A backup of all of it, which the leader holds from then on while parts of it are asked for.
+    Backup,
+    /// A part of it.
+    BackupPart {
+        /// As [`Finding::Backup`] named it.
+        backup: u64,
+        /// Counts them, from 0.
+        part: u32,
+    },
 }
+
+impl Query {
+    /// What it costs to keep, about, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        let names = match self {
+            Self::Get(keys) => keys.iter().map(|key| key.name().len() + KEY_BYTES).sum(),
+            Self::List { prefix, after, .. } => {
+                let after = after.as_ref().map_or(0, |after| after.name().len());
+                prefix.namespace.len() + prefix.name.len() + after
+            }
+            Self::Lock(lock) => lock.name().len(),
+            Self::Backup | Self::BackupPart { .. } => 0,
+        };
+        names + KEY_BYTES
+    }
+}
+
+/// What a key costs beside its name and value, about.
+pub(crate) const KEY_BYTES: usize = 128;
 
 /// What a [`Query`] found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,6 +145,19 @@ pub enum Finding {
         /// How many wait.
         waiters: u32,
     },
+    /// A backup is held.
+    Backup {
+        /// What it is asked for by.
+        backup: u64,
+        /// How long it is, in bytes.
+        bytes: u64,
+    },
+    /// A part of a backup.
+    BackupPart {
+        /// Up to 256 KiB; empty behind the last part, and when the backup is not held any more.
+        #[serde(with = "serde_bytes")]
+        bytes: Vec<u8>,
+    },
 }
 
 /// Who holds a lock, and what it lets others read.
@@ -125,6 +171,24 @@ pub struct LockHolder {
     pub token: Token,
     /// What it lets others read.
     pub note: Vec<u8>,
+}
+
+/// How a lock was last seen. Whoever leads the group may know less than that: its tokens tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Seen {
+    /// Held under this token.
+    Held(Token),
+    /// Held by nobody, after it was held under this token; 0: it was never seen held.
+    Free(Token),
+}
+
+/// Changes of keys, in order and without gaps.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Changes {
+    /// Each change, and where in history it was made. Those of one revision are there together or not at all.
+    pub keys: Vec<(Revision, Key)>,
+    /// All up to this revision are told.
+    pub upto: Revision,
 }
 
 /// What became of a session that waited for a lock.
@@ -147,8 +211,9 @@ pub(crate) enum Reply {
     /// Those of the sessions that have ended.
     Ended(Vec<SessionId>),
     Turn(Turn),
-    /// The keys that have changed, and up to where; `None` when too much has.
-    Changes(Option<(Revision, Vec<Key>)>),
+    /// `None` when more has changed than is remembered, or than fits one answer.
+    Changes(Option<Changes>),
+    Stale(Stale<Finding>),
     /// Somebody else leads, if anybody does. Nothing came of the question.
     NotLeader(Option<NodeId>),
     /// Somebody else leads by now, if anybody does. The command had been put before the group and may yet be agreed on.

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use meshwork_membership::NodeId;
-use meshwork_sync::{ReadStore, Space, Store};
+use meshwork_sync::{Batch, ReadStore, Space, Store};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -155,6 +155,42 @@ pub(crate) const BASE: &[u8] = b"b";
 pub(crate) const SNAPSHOT: &[u8] = b"s";
 pub(crate) const ENTRIES: &[u8] = b"e";
 pub(crate) const PARTS: &[u8] = b"p";
+
+/// The record of the [`Roster`](super::message::Roster), which no voter has promised anything by.
+pub(crate) const ROSTER: &[u8] = b"r";
+
+/// The record of who may form the group, on the founder.
+pub(crate) const FORMED_BY: &[u8] = b"f";
+
+/// In that record: whoever it was, the question is settled.
+const SOMEBODY: NodeId = NodeId::from_bytes([0; 32]);
+
+/// Lets a store that was copied or restored vote no more: it has forgotten what its voter promised. To be durable together with its new
+/// replica id, since only the run that finds out knows of it, and may be killed before it has written anything.
+///
+/// # Errors
+/// As [`Store::get`].
+pub(crate) fn forget_group(store: &dyn Store, batch: &mut Batch) -> Result<(), ReadStore> {
+    let mut after: Option<Vec<u8>> = None;
+    loop {
+        // One by one, since a page is lost with a damaged record in it.
+        let found = match store.scan(Space::Strong, &[], after.as_deref(), 1) {
+            Ok(page) => page.into_iter().next().map(|(key, _)| key),
+            Err(ReadStore::Damaged { key, .. }) => Some(key),
+            Err(error) => return Err(error),
+        };
+        let Some(key) = found else { break };
+        if key != ROSTER && key != FORMED_BY {
+            batch.delete(Space::Strong, key.as_slice());
+        }
+        after = Some(key);
+    }
+    // Nor does a founder's copy know whom it has let form the group since.
+    if !matches!(store.get(Space::Strong, FORMED_BY), Ok(Some(_))) {
+        batch.put(Space::Strong, FORMED_BY, encode(&SOMEBODY));
+    }
+    Ok(())
+}
 
 pub(crate) fn entry_key(index: u64) -> Vec<u8> {
     [ENTRIES, &index.to_be_bytes()].concat()

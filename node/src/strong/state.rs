@@ -7,13 +7,17 @@ use std::time::Duration;
 use meshwork_sync::Key;
 use serde::{Deserialize, Serialize};
 
+use super::backup::{BACKUP_BYTES_MAX, Backup, Writer};
 use super::command::{
-    Command, Found, Full, Mode, Outcome, Refusal, Request, Revision, SessionId, Transaction, Wait,
+    Command, Found, Full, Mode, Outcome, Refusal, Request, Revision, SessionId, Token, Transaction,
+    Wait,
 };
 use super::history::{Change, History};
 use super::keys::{Keys, check_value};
 use super::locks::{Acquired, Lock, Locks, Turn};
+use super::records::GroupId;
 use super::sessions::{Admission, Answer, Sessions};
+use super::staging::Staging;
 
 /// Keys, locks and sessions of the strong group, as of one revision.
 ///
@@ -55,6 +59,8 @@ struct Kept {
     sequences: BTreeMap<Key, u64>,
     /// Namespaces whose keys are the group's.
     namespaces: BTreeSet<String>,
+    /// A backup that is being restored.
+    staging: Option<Staging>,
 }
 
 /// No group has agreed on so much: a snapshot that says so is not one of ours.
@@ -64,10 +70,10 @@ pub(super) const COUNT_MAX: u64 = 1 << 62;
 const SNAPSHOT_VERSION: u8 = 1;
 
 /// Sequences that numbers may be drawn from.
-const SEQUENCES_MAX: usize = 100_000;
+pub(super) const SEQUENCES_MAX: usize = 100_000;
 
 /// Strong namespaces: every node of the mesh knows all of them.
-const NAMESPACES_MAX: usize = 1_024;
+pub(super) const NAMESPACES_MAX: usize = 1_024;
 
 /// Bytes are no snapshot of ours: damaged, or of a later release. Nothing changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -203,11 +209,27 @@ impl State {
         })
     }
 
+    /// The greatest token of all grants.
+    pub(super) const fn last_token(&self) -> Token {
+        self.kept.locks.last_token()
+    }
+
+    fn holds(&self, session: SessionId, lock: &Key) -> bool {
+        let mut holders = self.lock(lock).into_iter().flat_map(Lock::holders);
+        holders.any(|(holder, _)| holder == session)
+    }
+
     /// Whether a session waits for a lock.
     #[must_use]
     pub fn waits(&self, session: SessionId, lock: &Key) -> bool {
+        self.wait_of(session, lock).is_some()
+    }
+
+    /// For how long a session is willing to wait for a lock; `None` when it does not stand in line.
+    pub(crate) fn wait_of(&self, session: SessionId, lock: &Key) -> Option<Wait> {
         let mut waiters = self.lock(lock).into_iter().flat_map(Lock::waiters);
-        waiters.any(|waiter| waiter.session == session)
+        let waiter = waiters.find(|waiter| waiter.session == session)?;
+        Some(waiter.wait)
     }
 
     /// The latest changes, in order.
@@ -235,6 +257,17 @@ impl State {
             .expect("encoding into a growing vector cannot fail")
     }
 
+    /// What is to outlive the group, as a file: see [`Backup`].
+    pub(crate) fn backup(&self, group: GroupId) -> Vec<u8> {
+        Writer::new(group)
+            .put(&self.kept.revision)
+            .put(&self.kept.locks.last())
+            .list(self.kept.namespaces.iter())
+            .list(self.kept.sequences.iter())
+            .list(self.kept.keys.lasting())
+            .finish()
+    }
+
     /// Goes on from a snapshot.
     ///
     /// # Errors
@@ -251,7 +284,11 @@ impl State {
             .ok()
             .ok_or(ReadSnapshot::Malformed)?;
         kept.keys.rebuild();
-        let sound = kept.locks.rebuild() && kept.revision.0 <= COUNT_MAX;
+        let staged = kept.staging.as_ref().is_none_or(|staging| {
+            kept.sessions.ttl_ms(staging.session).is_some()
+                && staging.bytes.len() <= BACKUP_BYTES_MAX
+        });
+        let sound = kept.locks.rebuild() && kept.revision.0 <= COUNT_MAX && staged;
         if !sound || !rest.is_empty() {
             return Err(ReadSnapshot::Malformed);
         }
@@ -289,6 +326,12 @@ impl State {
                 note,
             } => self.acquire(session, lock, (*mode, *wait), note),
             Request::Release { lock } => {
+                let key = lock.clone();
+                if self.waits(session, lock) {
+                    self.note(Change::GaveUp { lock: key, session });
+                } else if self.holds(session, lock) {
+                    self.note(Change::Released { lock: key, session });
+                }
                 let turns = self.kept.locks.release(session, lock);
                 self.note_turns(turns.into_iter().map(|turn| (lock.clone(), turn)));
                 Ok(Outcome::Released)
@@ -299,6 +342,13 @@ impl State {
                 self.end(session);
                 Ok(Outcome::Closed)
             }
+            Request::Stage { offset, bytes } => {
+                self.check_blank()?;
+                let staging = &mut self.kept.staging;
+                let bytes = Staging::add(staging, session, (*offset, bytes))?;
+                Ok(Outcome::Staged { bytes })
+            }
+            Request::Restore => self.restore(session),
         }
     }
 
@@ -320,6 +370,11 @@ impl State {
             Acquired::Holds(token) => return Ok(Outcome::Granted { token }),
             Acquired::Waits { ahead } => ahead,
         };
+        let queued = lock.clone();
+        self.note(Change::Queued {
+            lock: queued,
+            session,
+        });
         let mut answer = Ok(Outcome::Waits { ahead });
         let turns = self.kept.locks.break_cycles(session, lock);
         for (key, turn) in &turns {
@@ -377,8 +432,44 @@ impl State {
         Ok(Outcome::Drawn { first })
     }
 
+    /// A backup takes the place of nothing.
+    fn check_blank(&self) -> Result<(), Refusal> {
+        let Kept {
+            keys,
+            locks,
+            sequences,
+            namespaces,
+            ..
+        } = &self.kept;
+        let blank = keys.is_empty()
+            && locks.iter().next().is_none()
+            && sequences.is_empty()
+            && namespaces.is_empty();
+        blank.then_some(()).ok_or(Refusal::NotBlank)
+    }
+
+    fn restore(&mut self, session: SessionId) -> Answer {
+        let staging = &mut self.kept.staging;
+        let staged = staging.take_if(|staging| staging.session == session);
+        self.check_blank()?;
+        let bytes = staged.map_or_else(Vec::new, |staging| staging.bytes);
+        let backup = Backup::decode(&bytes)?;
+        self.kept.keys.restore(backup.keys);
+        self.kept.locks.skip_to(backup.token);
+        self.kept.sequences = backup.sequences;
+        self.kept.namespaces = backup.namespaces;
+        let revision = Revision(backup.revision.0 + 1).max(self.kept.revision);
+        self.kept.revision = revision;
+        // Whoever watches reads anew what it watches.
+        self.history = History::from(revision);
+        Ok(Outcome::Restored { revision })
+    }
+
     fn end(&mut self, session: SessionId) {
         if self.kept.sessions.close(session) {
+            self.kept
+                .staging
+                .take_if(|staging| staging.session == session);
             let keys = self.kept.keys.end_session(session);
             self.note_keys(keys);
             let turns = self.kept.locks.release_all(session);

@@ -1,9 +1,15 @@
 //! What a node can say about its strong part at a moment.
 
+#[cfg(feature = "sim")]
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use super::core::Strong;
 use super::group::{Group, Heard};
+use super::leader::leader_of;
+#[cfg(feature = "sim")]
+use super::records::VoterId;
 
 /// The strong group as one node sees it.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -47,7 +53,27 @@ pub struct GroupMember {
     pub heard: Option<bool>,
 }
 
+/// Whose majorities decide.
+#[cfg(feature = "sim")]
+#[derive(Clone, Debug)]
+pub(crate) struct Voters {
+    /// The entry that made it so.
+    pub(crate) index: u64,
+    /// The voters, and while they change those before.
+    pub(crate) majorities: [BTreeSet<VoterId>; 2],
+}
+
 impl Strong {
+    /// Who votes, as far as this voter or learner knows.
+    #[cfg(feature = "sim")]
+    pub(crate) fn voters(&self) -> Option<Voters> {
+        let config = self.group()?.log().config();
+        Some(Voters {
+            index: config.index,
+            majorities: [config.voters.clone(), config.outgoing.clone()],
+        })
+    }
+
     /// What this node can say about the group.
     pub(crate) fn status(&self) -> StrongStatus {
         let roster = self.roster();
@@ -55,16 +81,13 @@ impl Strong {
         let id = roster.map(|roster| roster.group);
         let id = id.or_else(|| Some(group?.log().head.group));
         let standing = group.map(Group::standing);
-        let leader = group.and_then(|group| {
-            let leader = group.standing().leader?;
-            group.log().config().nodes.get(&leader)
-        });
+        let leader = group.and_then(leader_of);
         let snapshot = group.map(|group| group.log().snapshot());
         StrongStatus {
             group: id.map(|id| data_encoding::HEXLOWER.encode(&id.0)),
             role: group.map_or("none", role),
             out: self.out().map(str::to_owned),
-            leader: leader.map(ToString::to_string),
+            leader: leader.map(|leader| leader.to_string()),
             term: standing.map_or(0, |standing| standing.term),
             applied: group.map_or(0, Group::applied),
             revision: group.map_or(0, |group| group.state().revision().0),

@@ -15,6 +15,7 @@ pub(crate) struct RaftMessage {
     pub(crate) from: VoterId,
     pub(crate) to: VoterId,
     pub(crate) term: u64,
+    /// In a heartbeat, which has no use for it: what the leader has committed, whatever the follower has of it.
     pub(crate) index: u64,
     pub(crate) log_term: u64,
     pub(crate) commit: u64,
@@ -138,6 +139,15 @@ impl RaftMessage {
         (sound && possible)
             .then_some(())
             .ok_or(RejectRaft::OutOfRange)
+    }
+
+    /// How much is agreed on, as its sender says.
+    pub(crate) const fn committed(&self) -> u64 {
+        if matches!(self.kind, Kind::Heartbeat) {
+            self.index
+        } else {
+            self.commit
+        }
     }
 
     pub(crate) fn into_raft(self) -> Message {

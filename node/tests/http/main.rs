@@ -11,6 +11,7 @@ mod keys;
 mod kinds;
 mod node;
 mod refusals;
+mod strong;
 
 use std::net::SocketAddr;
 
@@ -38,10 +39,37 @@ impl Home {
         Self::knowing(Merges::default(), change).await
     }
 
+    /// A node that votes alone, and leads.
+    async fn voting() -> Self {
+        let options = SetupOptions {
+            voter: true,
+            ..SetupOptions::default()
+        };
+        let home = Self::found(&options, Merges::default(), |_| {}).await;
+        let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(20);
+        while home
+            .post("/v1/strong/namespaces", r#"{"name":"n"}"#)
+            .await
+            .status
+            != 200
+        {
+            assert!(tokio::time::Instant::now() < deadline, "there is no group");
+        }
+        home
+    }
+
     /// A node that knows kinds of an application's own.
     async fn knowing(merges: Merges, change: impl FnOnce(&mut HttpConfig)) -> Self {
+        Self::found(&SetupOptions::default(), merges, change).await
+    }
+
+    async fn found(
+        options: &SetupOptions,
+        merges: Merges,
+        change: impl FnOnce(&mut HttpConfig),
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let member = setup::found(folder.path(), "home", &SetupOptions::default()).unwrap();
+        let member = setup::found(folder.path(), "home", options).unwrap();
         let settings = Settings {
             store: StoreEngine::Memory,
             ..member.settings
@@ -93,7 +121,12 @@ impl Home {
     }
 
     async fn watch(&self, prefix: &str) -> (u16, Stream) {
-        let head = self.head("GET", &format!("/v1/watch?prefix={prefix}"), "");
+        self.stream("GET", &format!("/v1/watch?prefix={prefix}"))
+            .await
+    }
+
+    async fn stream(&self, method: &str, path: &str) -> (u16, Stream) {
+        let head = self.head(method, path, "");
         Stream::open(self.http.address(), &head).await
     }
 

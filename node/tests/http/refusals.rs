@@ -270,8 +270,8 @@ async fn every_route_is_described_and_nothing_else_is() {
                 _ => "{}",
             };
             let known = match (path.as_str(), method) {
-                // It has no end.
-                ("/v1/watch", "GET") => true,
+                // They have no end.
+                ("/v1/watch" | "/v1/strong/elections/{namespace}/{name}", "GET") => true,
                 _ => {
                     let body = String::from_utf8(home.send(method, &at, body).await.body).unwrap();
                     !body.contains("wrong_method") && !body.contains("no_such_route")
@@ -283,5 +283,37 @@ async fn every_route_is_described_and_nothing_else_is() {
             assert_eq!(known, wanted, "{method} {path}");
         }
     }
+    home.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_over_http_2_pass_the_same_guard() {
+    use http_body_util::{BodyExt, Full};
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+
+    let home = Home::open().await;
+    let stream = tokio::net::TcpStream::connect(home.http.address())
+        .await
+        .unwrap();
+    let (mut client, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .unwrap();
+    tokio::spawn(connection);
+    let address = home.http.address();
+    let mut ask = async |host: &str, token: &str| {
+        let request = hyper::Request::get(format!("http://{host}/v1/status"))
+            .header("authorization", format!("Bearer {token}"))
+            .body(Full::<bytes::Bytes>::default())
+            .unwrap();
+        let answer = client.send_request(request).await.unwrap();
+        let status = answer.status().as_u16();
+        answer.into_body().collect().await.unwrap();
+        status
+    };
+    assert_eq!(ask(&address.to_string(), &home.token).await, 200);
+    assert_eq!(ask(&address.to_string(), "wrong").await, 401);
+    let other = format!("evil.example:{}", address.port());
+    assert_eq!(ask(&other, &home.token).await, 403);
     home.close().await;
 }

@@ -5,8 +5,12 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod elections;
 mod faults;
+mod ids;
 mod kinds;
+mod leases;
 mod life;
 mod members;
 mod strong;
+mod strong_watch;

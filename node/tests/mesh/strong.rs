@@ -22,7 +22,7 @@ async fn voters(mesh: &Mesh) -> usize {
     voters.count()
 }
 
-async fn group_of(count: usize) -> Vec<Member> {
+pub(crate) async fn group_of(count: usize) -> Vec<Member> {
     let members = mesh_of_voters(count).await;
     until("all of them vote", || async {
         let mut grown = true;

@@ -6,7 +6,7 @@ use meshwork_crdt::{ApplyOp, EditSequence};
 use meshwork_sync::{InvalidKey, ReadError, StoreFailure, WriteError};
 use serde_json::{Value, json};
 
-use crate::strong::{AcquireError, Refusal, StrongError, StrongKeyError};
+use crate::strong::{AcquireError, IdError, Refusal, StrongError, StrongKeyError};
 use crate::{InviteError, RequestError};
 
 /// A request was refused or failed: a status, a code for programs and a text for people.
@@ -53,6 +53,12 @@ impl Failure {
             "not_found",
             "there is nothing under this key",
         )
+    }
+
+    /// Where a copy was asked that may be old, as of this revision.
+    pub(super) fn not_found_at(revision: u64) -> Self {
+        let message = format!("there is nothing under this key as of revision {revision}");
+        Self::new(StatusCode::NOT_FOUND, "not_found", message)
     }
 
     pub(super) fn internal(message: impl Into<String>) -> Self {
@@ -257,10 +263,13 @@ impl From<Refusal> for Failure {
             Refusal::TooLarge { .. } => Self::too_large(message),
             Refusal::Full(_) => Self::new(StatusCode::INSUFFICIENT_STORAGE, "full", message),
             Refusal::Held { .. } => Self::conflict("held", message),
+            Refusal::NotBlank => Self::conflict("not_blank", message),
+            Refusal::Restoring { .. } => Self::conflict("restoring", message),
+            Refusal::BadBackup(_) => Self::bad("bad_backup", message),
             Refusal::Deadlock { .. } => Self::conflict("deadlock", message),
-            Refusal::Forgotten { .. } | Refusal::TooManyAnswers { .. } => {
-                Self::conflict("refused", message)
-            }
+            Refusal::Forgotten { .. }
+            | Refusal::TooManyAnswers { .. }
+            | Refusal::OutOfPlace { .. } => Self::conflict("refused", message),
         }
     }
 }
@@ -270,6 +279,19 @@ impl From<StrongKeyError> for Failure {
         match error {
             StrongKeyError::Key(error) => error.into(),
             StrongKeyError::Request(error) => error.into(),
+        }
+    }
+}
+
+impl From<IdError> for Failure {
+    fn from(error: IdError) -> Self {
+        match error {
+            IdError::Lost => Self::unavailable("strong_unavailable", error),
+            IdError::NoWorker => {
+                Self::new(StatusCode::INSUFFICIENT_STORAGE, "full", error.to_string())
+            }
+            IdError::Over => Self::internal(error.to_string()),
+            IdError::Request(error) => error.into(),
         }
     }
 }

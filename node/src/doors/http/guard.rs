@@ -61,12 +61,14 @@ fn check_source(uri: &Uri, headers: &HeaderMap) -> Result<(), Failure> {
             "web pages may not use this door",
         ));
     }
+    let authority = uri.authority().map(|authority| authority.as_str());
     let mut hosts = headers.get_all(header::HOST).iter();
     let host = match (hosts.next(), hosts.next()) {
         (Some(host), None) => host.to_str().unwrap_or_default(),
-        _ => "",
+        // HTTP/2 names it in the address.
+        (None, _) => authority.unwrap_or_default(),
+        (Some(_), Some(_)) => "",
     };
-    let authority = uri.authority().map(|authority| authority.as_str());
     if is_numeric_or_local(host) && authority.is_none_or(is_numeric_or_local) {
         return Ok(());
     }

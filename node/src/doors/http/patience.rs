@@ -1,4 +1,4 @@
-//! A connection whose peer must keep reading.
+//! A connection whose peer must begin to speak, and keep reading.
 
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -10,20 +10,24 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
-/// A stream that fails when the peer takes none of what is written for a while.
+/// A stream that fails when the peer does not begin, or takes none of what is written for a while.
 ///
-/// Without it a client that asks and never reads holds its connection, and what it asked for, for ever.
+/// Without it a client that asks and never reads holds its connection, and what it asked for, for ever; and one that never says which
+/// version of HTTP it speaks holds its connection.
 #[derive(Debug)]
 pub(super) struct Patient<S = TcpStream> {
     stream: S,
+    /// Runs until the first bytes have come, and how many of them are missing.
+    silent: Option<(Pin<Box<Sleep>>, usize)>,
     /// Runs while a write waits.
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Patient<S> {
-    pub(super) const fn new(stream: S) -> Self {
+    pub(super) fn new(stream: S) -> Self {
         Self {
             stream,
+            silent: Some((Box::pin(tokio::time::sleep(SILENT_MAX)), FIRST_BYTES)),
             stalled: None,
         }
     }
@@ -54,7 +58,19 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        let came = buffer.filled().len() - before;
+        let Some((silent, missing)) = &mut self.silent else {
+            return read;
+        };
+        *missing = missing.saturating_sub(came);
+        if *missing == 0 {
+            self.silent = None;
+        } else if read.is_pending() && silent.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        read
     }
 }
 
@@ -92,12 +108,20 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
     }
 }
 
+/// How long a peer may take to say which version of HTTP it speaks.
+const SILENT_MAX: Duration = Duration::from_secs(30);
+
+/// What an older version begins with is longer than what HTTP/2 does (RFC 9113, section 3.4).
+const FIRST_BYTES: usize = 24;
+
 /// How long a peer may take nothing.
 const STALL_MAX: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
 
@@ -125,6 +149,26 @@ mod tests {
     async fn write_to_a_peer_that_reads_after(pause: Duration) -> io::Result<usize> {
         let mut stream = Patient::new(Reader(Box::pin(tokio::time::sleep(pause))));
         poll_fn(|context| Pin::new(&mut stream).poll_write(context, b"bytes")).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_does_not_begin_is_dropped_and_one_that_has_begun_is_not() {
+        for (said, dropped) in [
+            (&b""[..], true),
+            (b"PRI * HTTP", true),
+            (&[b'x'; 24], false),
+        ] {
+            let (mut peer, here) = tokio::io::duplex(64);
+            let mut stream = Patient::new(here);
+            peer.write_all(said).await.unwrap();
+            let mut bytes = [0; 64];
+            let all = async {
+                while stream.read(&mut bytes).await? > 0 {}
+                io::Result::Ok(())
+            };
+            let ended = tokio::time::timeout(SILENT_MAX * 2, all).await;
+            assert_eq!(ended.is_ok(), dropped, "{}", said.escape_ascii());
+        }
     }
 
     #[tokio::test(start_paused = true)]

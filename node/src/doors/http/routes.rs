@@ -9,7 +9,10 @@ use axum::routing::{MethodRouter, get, post};
 
 use super::failure::Failure;
 use super::state::Door;
-use super::{documents, guard, keys, node, strong_keys, strong_locks, strong_txn, watch};
+use super::{
+    documents, guard, keys, node, strong_backup, strong_ids, strong_keys, strong_leases,
+    strong_locks, strong_txn, strong_watch, watch,
+};
 
 pub(super) fn router(door: Arc<Door>) -> Router {
     let mut router = Router::new();
@@ -27,7 +30,7 @@ pub(super) fn router(door: Arc<Door>) -> Router {
 }
 
 /// Every route; `openapi.json` describes the same.
-fn routes() -> [(&'static str, MethodRouter<Arc<Door>>); 18] {
+fn routes() -> [(&'static str, MethodRouter<Arc<Door>>); 24] {
     [
         ("/health", get(node::health)),
         ("/ready", get(node::ready)),
@@ -61,6 +64,12 @@ fn routes() -> [(&'static str, MethodRouter<Arc<Door>>); 18] {
             get(strong_locks::show).post(strong_locks::hold),
         ),
         ("/v1/strong/sequences/{*key}", post(strong_keys::draw)),
+        ("/v1/strong/backup", get(strong_backup::backup)),
+        ("/v1/strong/restore", post(strong_backup::restore)),
+        ("/v1/strong/leases", post(strong_leases::hold)),
+        ("/v1/strong/elections/{*key}", get(strong_watch::leaders)),
+        ("/v1/strong/watch", get(strong_watch::keys)),
+        ("/v1/strong/ids", post(strong_ids::make)),
     ]
 }
 

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -232,14 +232,21 @@ async fn serve(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::trace!(%error, "a socket option was not set");
     }
-    let connection = http1::Builder::new()
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(
-            TokioIo::new(Patient::new(stream)),
-            TowerToHyperService::new(router),
-        );
+        .max_buf_size(HEAD_BYTES_MAX);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(HEAD_TIMEOUT)
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_header_list_size(STREAM_HEAD_BYTES_MAX)
+        .max_send_buf_size(STREAM_BYTES_MAX);
+    let service = TowerToHyperService::new(router);
+    let connection = builder.serve_connection(TokioIo::new(Patient::new(stream)), service);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
@@ -311,10 +318,16 @@ pub(super) fn url(mut address: SocketAddr) -> String {
 const CONNECTIONS_MAX: usize = 512;
 /// Errands that wait to be begun: stopping and leaving, of which one at a time makes sense.
 const ERRANDS_MAX: usize = 2;
-/// How long a client may take for the head of a request, and leave a connection idle.
+/// How long a client may take for the head of a request, and leave a connection idle; one that speaks HTTP/2 is asked whether it is there.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest head: the longest key, percent-encoded, with much room.
 const HEAD_BYTES_MAX: usize = 16 << 10;
+/// The same of a request over HTTP/2.
+const STREAM_HEAD_BYTES_MAX: u32 = 16 << 10;
+/// Requests at once on one connection of HTTP/2.
+const STREAMS_MAX: u32 = 128;
+/// Of an answer over HTTP/2 that its client does not take, so much is kept for it.
+const STREAM_BYTES_MAX: usize = 64 << 10;
 /// How long requests under way have to end when the door is stopped.
 const GRACE: Duration = Duration::from_secs(5);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use meshwork_crdt::ActorSeed;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::failure::Failure;
@@ -14,6 +14,7 @@ use super::server::HttpConfig;
 use super::tally::Tally;
 use super::token::Token;
 use crate::admission::NoEntropy;
+use crate::strong::Ids;
 use crate::{Mesh, wall};
 
 /// The door as its requests see it.
@@ -30,6 +31,8 @@ pub(super) struct Door {
     pub(super) streams: Arc<Semaphore>,
     pub(super) holds: Arc<Semaphore>,
     pub(super) tally: Tally,
+    /// Opened by the first who wants an id.
+    pub(super) ids: Mutex<Option<Ids>>,
     pub(super) stop: CancellationToken,
     /// Work on documents, which keeps a thread busy for a while.
     editors: Semaphore,
@@ -88,6 +91,7 @@ impl Door {
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
             holds: Arc::new(Semaphore::new(HOLDS_MAX)),
             tally: Tally::default(),
+            ids: Mutex::new(None),
             stop,
             editors: Semaphore::new(EDITORS_MAX),
             errands,
@@ -146,7 +150,7 @@ impl Door {
 pub(super) const REQUESTS_MAX: usize = 128;
 /// Event streams at once.
 pub(super) const STREAMS_MAX: usize = 64;
-/// Locks that are held or waited for at once; each keeps a connection, and other requests must find some left.
+/// Locks and leases that are held or waited for at once; each keeps a connection, and other requests must find some left.
 pub(super) const HOLDS_MAX: usize = 256;
 /// Documents that are built at once.
 const EDITORS_MAX: usize = 4;

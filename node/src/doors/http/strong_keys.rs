@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use meshwork_sync::Key;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -46,6 +47,9 @@ pub(super) async fn get(
     State(door): State<Arc<Door>>,
     StrongAsked { key, wishes }: StrongAsked,
 ) -> Result<Response, Failure> {
+    if wishes.stale {
+        return get_stale(&door, &wishes, key).await;
+    }
     let Finding::Got { mut found, .. } = wishes.find(&door, Query::Get(vec![key])).await? else {
         return Err(unexpected());
     };
@@ -56,6 +60,32 @@ pub(super) async fn get(
     Ok(Json(ShownFound::from(&found)).into_response())
 }
 
+/// A value as some voter has it, and how old that may be.
+#[derive(Serialize)]
+struct ShownStale<'a> {
+    #[serde(flatten)]
+    found: ShownFound<'a>,
+    state_revision: u64,
+    age_ms: Option<u64>,
+}
+
+async fn get_stale(door: &Door, wishes: &Wishes, key: Key) -> Result<Response, Failure> {
+    if wishes.raw {
+        let message = "raw=1 cannot say how old the value may be: ask without it";
+        return Err(Failure::bad("bad_query", message));
+    }
+    let stale = door.mesh.find_stale(key, wishes.timeout).await?;
+    let state_revision = stale.revision.0;
+    let found = stale.found.as_ref();
+    let found = found.ok_or_else(|| Failure::not_found_at(state_revision))?;
+    let shown = ShownStale {
+        found: found.into(),
+        state_revision,
+        age_ms: stale.age_ms,
+    };
+    Ok(Json(shown).into_response())
+}
+
 pub(super) async fn put(
     State(door): State<Arc<Door>>,
     StrongAsked { key, wishes }: StrongAsked,
@@ -64,7 +94,10 @@ pub(super) async fn put(
     let put = KeyOp::Put {
         key,
         value: value.into(),
-        owner: Owner::Nobody,
+        owner: match wishes.lease {
+            Some(_) => Owner::Session,
+            None => Owner::Nobody,
+        },
     };
     change(&door, &wishes, put).await
 }
@@ -89,10 +122,11 @@ async fn change(door: &Door, wishes: &Wishes, op: KeyOp) -> Result<Json<Changed>
     Ok(Json(Changed { revision }))
 }
 
+/// How many numbers or ids; one unless told otherwise.
 #[derive(Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Wanted {
-    count: u32,
+    pub(super) count: u32,
 }
 
 impl Default for Wanted {

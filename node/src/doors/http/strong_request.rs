@@ -11,7 +11,9 @@ use super::failure::Failure;
 use super::request::{key_at, timeout};
 use super::state::Door;
 use super::values::Bytes;
-use crate::strong::{Finding, Found, Outcome, Request, STRONG_TIMEOUT, StrongError, StrongRequest};
+use crate::strong::{
+    Finding, Found, Outcome, Request, STRONG_TIMEOUT, SessionId, StrongError, StrongRequest,
+};
 
 /// How long a request may take, and how its answer is shown.
 #[derive(Debug)]
@@ -19,6 +21,10 @@ pub(super) struct Wishes {
     pub(super) timeout: Duration,
     /// `raw=1`.
     pub(super) raw: bool,
+    /// `stale=1`.
+    pub(super) stale: bool,
+    /// `lease=…`: changes are made in its session, and only while it lives.
+    pub(super) lease: Option<SessionId>,
 }
 
 /// One strong key or sequence, and how to ask for it.
@@ -33,6 +39,8 @@ pub(super) struct StrongAsked {
 struct Asked {
     timeout_ms: Option<u64>,
     raw: Option<u8>,
+    stale: Option<u8>,
+    lease: Option<String>,
 }
 
 impl<S: Sync> FromRequestParts<S> for Wishes {
@@ -44,6 +52,8 @@ impl<S: Sync> FromRequestParts<S> for Wishes {
         Ok(Self {
             timeout: timeout(asked.timeout_ms)?.unwrap_or(STRONG_TIMEOUT),
             raw: asked.raw == Some(1),
+            stale: asked.stale == Some(1),
+            lease: asked.lease.as_deref().map(lease).transpose()?,
         })
     }
 }
@@ -73,10 +83,21 @@ impl Wishes {
 
     /// Has something done once.
     pub(super) async fn act(&self, door: &Door, request: Request) -> Result<Outcome, Failure> {
-        let request = StrongRequest::Do(request);
+        let request = match self.lease {
+            Some(session) => StrongRequest::In(session, request),
+            None => StrongRequest::Do(request),
+        };
         let done = door.mesh.ask_strong(request, self.timeout).await?;
         Ok(done.outcome()?)
     }
+}
+
+/// A lease as its stream named it.
+fn lease(text: &str) -> Result<SessionId, Failure> {
+    let number = u64::from_str_radix(text, 16);
+    let lease =
+        number.map_err(|_digits| Failure::bad("bad_lease", "a lease is named in hexadecimal"));
+    lease.map(SessionId)
 }
 
 /// A value and the revision of its last change.
@@ -100,7 +121,7 @@ pub(super) fn unexpected() -> Failure {
     StrongError::Unknown.into()
 }
 
-/// The key at the end of an address: `/v1/strong/keys/bank/alice`, and the same for locks and sequences.
+/// The key at the end of an address: `/v1/strong/keys/bank/alice`, and the same for locks, sequences and elections.
 pub(super) fn key_of(path: &str) -> Result<Key, Failure> {
     let place = path.strip_prefix("/v1/strong/").unwrap_or_default();
     key_at(place.split_once('/').map_or("", |(_, place)| place))
@@ -111,9 +132,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_locks_and_sequences_are_named_alike() {
+    fn all_that_is_strong_is_named_alike() {
         let key = Key::parse("bank/a/b c").unwrap();
-        for kind in ["keys", "locks", "sequences"] {
+        for kind in ["keys", "locks", "sequences", "elections"] {
             let path = format!("/v1/strong/{kind}/bank/a%2Fb%20c");
             assert_eq!(key_of(&path).unwrap(), key);
         }

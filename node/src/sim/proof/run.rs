@@ -20,7 +20,10 @@ use crate::sim::reach::Reach;
 use crate::sim::simulation::Simulation;
 use crate::sim::trace::Line;
 use crate::sim::violation::Violation;
-use crate::sim::workload::{Mix, Oracle, Placement, Tally, Workload, settle};
+use crate::sim::workload::{
+    Mix, Oracle, Placement, StrongOracle, StrongTally, StrongWorkload, StrongWrong, Tally,
+    Workload, settle, settle_strong,
+};
 use crate::sim::world::{Setup, World};
 use crate::traces::Trace as History;
 
@@ -37,6 +40,8 @@ pub struct Plan {
     pub faults: Vec<Planned>,
     /// Clients of each node.
     pub clients: u32,
+    /// Clients of strong keys, sequences and locks, one on each of the first nodes, and so on round.
+    pub strong_clients: u32,
     /// A bug to be found.
     #[cfg(feature = "planted")]
     pub bug: Option<meshwork_membership::planted::Bug>,
@@ -51,6 +56,10 @@ pub struct Outcome {
     pub timeline: Vec<Line>,
     /// Requests, by how they ended.
     pub tally: Tally,
+    /// Strong requests, by how they ended.
+    pub strong: StrongTally,
+    /// Whether the strong group served every node in the end. It does not have to once a majority of its voters has lost its disks.
+    pub strong_served: bool,
     /// How long the mesh took to agree after the last fault.
     pub converged: Option<Duration>,
     /// Virtual time from the beginning to the end.
@@ -72,7 +81,24 @@ pub enum Keep {
     Everything,
 }
 
+/// Who looks at the answers.
+#[derive(Debug, Clone)]
+struct Judges {
+    oracle: Rc<Oracle>,
+    strong: Rc<StrongOracle>,
+}
+
+/// What a good run came to.
+#[derive(Debug, Clone, Copy)]
+struct End {
+    converged: Duration,
+    strong_served: bool,
+}
+
 impl Plan {
+    /// Clients of strong keys unless told otherwise: few, since each of their requests is several messages and flushes.
+    pub const STRONG_CLIENTS: u32 = 3;
+
     /// The plan of a seed: its faults are some of those allowed.
     #[must_use]
     pub fn of_seed(seed: u64, nodes: usize, lasts: Duration, allowed: &[FaultKind]) -> Self {
@@ -82,6 +108,7 @@ impl Plan {
             lasts,
             faults: schedule(seed, nodes, lasts, allowed),
             clients: 2,
+            strong_clients: Self::STRONG_CLIENTS,
             #[cfg(feature = "planted")]
             bug: None,
         }
@@ -102,15 +129,18 @@ impl Plan {
         if keep == Keep::Everything {
             simulation.world().keep_trace();
         }
-        let oracle = Rc::new(Oracle::new(self.placement()));
-        let converged = Rc::new(Cell::new(None));
-        let (plan, judge, end) = (self.clone(), Rc::clone(&oracle), Rc::clone(&converged));
+        let judges = Judges {
+            oracle: Rc::new(Oracle::new(self.placement())),
+            strong: Rc::default(),
+        };
+        let end = Rc::new(Cell::new(None));
+        let (plan, at_work, ended) = (self.clone(), judges.clone(), Rc::clone(&end));
         let history = history.cloned();
         // Whatever panics in a node is a finding; the world is not used after it.
         let ran = panic::catch_unwind(AssertUnwindSafe(|| {
             simulation.run(|world| async move {
-                let result = plan.carry_out(&world, judge, history).await;
-                end.set(result.as_ref().ok().copied());
+                let result = plan.carry_out(&world, at_work, history).await;
+                ended.set(result.as_ref().ok().copied());
                 result.map(drop)
             })
         }));
@@ -119,10 +149,7 @@ impl Plan {
             Ok(Ok(Err(violation)) | Err(violation)) => Some(violation),
             Err(panic) => Some(Violation::Panicked(text_of(&*panic))),
         };
-        let tally = oracle.tally();
-        simulation
-            .world()
-            .outcome(violation, tally, converged.get())
+        simulation.world().outcome(violation, &judges, end.get())
     }
 
     /// Whether keys stay where they are decides what may be expected while they are used.
@@ -168,15 +195,19 @@ impl Plan {
             // Comparisons that come by themselves repair what should never have been lost, before anybody sees it.
             setup.config.replication.anti_entropy_period = secs(100_000);
         }
+        if rng.random_bool(0.5) {
+            // So that there are snapshots, and logs that begin behind what others lack.
+            setup.config.strong.snapshot_after_bytes = 8_000;
+        }
         setup
     }
 
     async fn carry_out(
         &self,
         world: &World,
-        oracle: Rc<Oracle>,
+        judges: Judges,
         history: Option<Rc<History>>,
-    ) -> Result<Duration, Violation> {
+    ) -> Result<End, Violation> {
         world.start(0);
         world.sleep(secs(1)).await;
         (1..self.nodes).for_each(|machine| world.start(machine));
@@ -184,7 +215,8 @@ impl Plan {
         world.note(format_args!("load and faults begin, for {:?}", self.lasts));
         world.plan(&self.faults);
 
-        let workload = Workload::new(self.seed, self.mix(), Rc::clone(&oracle));
+        let workload = Workload::new(self.seed, self.mix(), Rc::clone(&judges.oracle));
+        let strong = StrongWorkload::new(self.seed, self.mix(), Rc::clone(&judges.strong));
         let open = Rc::new(Cell::new(0));
         let sessions = (0..self.nodes).flat_map(|node| (0..self.clients).map(move |_| node));
         for (client, node) in sessions.enumerate() {
@@ -201,13 +233,15 @@ impl Plan {
                 open.set(open.get() - 1);
             });
         }
-        world.watched(self.lasts, &oracle).await?;
+        self.spawn_strong(world, &strong, &open);
+        world.watched(self.lasts, &judges).await?;
         workload.stop();
+        strong.stop();
         world.calm_down();
         let calm = world.now();
         for _ in 0..ANSWERS_MAX {
             if open.get() > 0 {
-                world.watched(secs(1), &oracle).await?;
+                world.watched(secs(1), &judges).await?;
             }
         }
         if open.get() > 0 {
@@ -217,8 +251,26 @@ impl Plan {
         world.settled(CONVERGE_MAX).await?;
         let converged = world.now() - calm;
         world.note(format_args!("all agree after {converged:?}"));
-        self.reckon(world, &oracle).await?;
-        Ok(converged)
+        self.reckon(world, &judges.oracle).await?;
+        let strong_served = self.reckon_strong(world, &judges.strong).await?;
+        Ok(End {
+            converged,
+            strong_served,
+        })
+    }
+
+    fn spawn_strong(&self, world: &World, workload: &StrongWorkload, open: &Rc<Cell<u32>>) {
+        for client in 0..self.strong_clients {
+            let mut session = workload.session(client);
+            let node = usize::try_from(client).unwrap_or(0) % self.nodes.max(1);
+            let host = Reach::new(world, node);
+            open.set(open.get() + 1);
+            let open = Rc::clone(open);
+            world.spawn(async move {
+                session.run(&host).await;
+                open.set(open.get() - 1);
+            });
+        }
     }
 
     fn mix(&self) -> Mix {
@@ -249,6 +301,38 @@ impl Plan {
         settled.map_err(|unsettled| Violation::Client(unsettled.to_string()))?;
         world.client_violation(oracle)
     }
+
+    /// What the strong group answers in the end, if it owes answers, and whether one order explains all that it ever answered. Says whether
+    /// it served.
+    async fn reckon_strong(&self, world: &World, oracle: &StrongOracle) -> Result<bool, Violation> {
+        if self.strong_clients == 0 {
+            return Ok(false);
+        }
+        let hosts: Vec<_> = world
+            .members()
+            .iter()
+            .map(|machine| (number_of(*machine), Reach::new(world, *machine)))
+            .collect();
+        let nodes: Vec<_> = hosts.iter().map(|(node, host)| (*node, host)).collect();
+        let mut excuse = world.strong_excuse();
+        if excuse.is_none() {
+            let settled = settle_strong(oracle, &nodes, STRONG_ANSWERS_MAX).await;
+            let unanswered = matches!(settled, Err(StrongWrong::Unanswered { .. }));
+            excuse = world.strong_excuse().filter(|_| unanswered);
+            if excuse.is_none() {
+                settled?;
+            }
+        }
+        let mut wrongs = oracle.wrongs();
+        if let Some(excuse) = &excuse {
+            world.note(excuse);
+            wrongs.extend(oracle.check_histories());
+        }
+        match wrongs.into_iter().next() {
+            Some(wrong) => Err(wrong.into()),
+            None => Ok(excuse.is_none()),
+        }
+    }
 }
 
 impl World {
@@ -270,13 +354,20 @@ impl World {
     }
 
     /// Waits, and looks now and then whether clients saw what they must not see.
-    async fn watched(&self, time: Duration, oracle: &Oracle) -> Result<(), Violation> {
+    async fn watched(&self, time: Duration, judges: &Judges) -> Result<(), Violation> {
         let until = self.now() + time;
         while self.now() < until {
             self.sleep(secs(1).min(until - self.now())).await;
-            self.client_violation(oracle)?;
+            self.client_violation(&judges.oracle)?;
+            if let Some(wrong) = judges.strong.wrongs().into_iter().next() {
+                return Err(wrong.into());
+            }
         }
         Ok(())
+    }
+
+    fn strong_excuse(&self) -> Option<String> {
+        self.inner.borrow().strong_excuse()
     }
 
     fn client_violation(&self, oracle: &Oracle) -> Result<(), Violation> {
@@ -313,18 +404,18 @@ impl World {
         self.inner.borrow_mut().trace.keep_all();
     }
 
-    fn outcome(
-        &self,
-        violation: Option<Violation>,
-        tally: Tally,
-        converged: Option<Duration>,
-    ) -> Outcome {
+    fn outcome(&self, violation: Option<Violation>, judges: &Judges, end: Option<End>) -> Outcome {
+        let (tally, strong) = (judges.oracle.tally(), judges.strong.tally());
+        let converged = end.map(|end| end.converged);
+        let strong_served = end.is_some_and(|end| end.strong_served);
         // A panic may have left it borrowed.
         let Ok(mut inner) = self.inner.try_borrow_mut() else {
             return Outcome {
                 violation,
                 timeline: Vec::new(),
                 tally,
+                strong,
+                strong_served,
                 converged,
                 lasted: Duration::ZERO,
                 events: 0,
@@ -336,6 +427,8 @@ impl World {
             violation,
             timeline: inner.trace.timeline().to_vec(),
             tally,
+            strong,
+            strong_served,
             converged,
             lasted: inner.now.since(meshwork_membership::Time::ZERO),
             events: inner.trace.events,
@@ -344,6 +437,9 @@ impl World {
         }
     }
 }
+
+/// How long the strong group may take in the end to answer for all keys through all nodes, once the mesh has come to rest.
+const STRONG_ANSWERS_MAX: Duration = secs(30);
 
 /// Seconds that the last requests have to be answered: the longest patience of a client, and that of the disk.
 const ANSWERS_MAX: u64 = 30;

@@ -6,6 +6,9 @@
 //!
 //! What may be expected depends on where the keys are: see [`Placement`].
 //!
+//! Strong keys, sequences and locks have a [`StrongWorkload`] and a [`StrongOracle`] of their own, and [`settle_strong`]: what clients saw
+//! of them must be explained by one order, which [`linear`] looks for.
+//!
 //! ```
 //! use std::rc::Rc;
 //! use std::time::{Duration, Instant};
@@ -58,8 +61,11 @@ mod check;
 mod claims;
 mod client;
 mod dice;
+mod draws;
+mod greatest;
 mod history;
 mod json;
+pub mod linear;
 mod mix;
 mod oracle;
 mod over_mesh;
@@ -67,6 +73,11 @@ mod record;
 mod seen;
 mod session;
 mod settle;
+mod strong_ask;
+mod strong_oracle;
+mod strong_session;
+mod strong_settle;
+mod strong_wrong;
 mod token;
 mod typing;
 mod violation;
@@ -81,4 +92,8 @@ pub use record::{Effect, Outcome, Request, Write};
 pub use seen::{Seen, Shown, Slot};
 pub use session::{Session, Workload};
 pub use settle::{Unsettled, settle};
+pub use strong_oracle::{AskId, DrawId, StrongOracle, StrongTally};
+pub use strong_session::{StrongSession, StrongWorkload};
+pub use strong_settle::settle_strong;
+pub use strong_wrong::StrongWrong;
 pub use violation::{Look, Violation, Wrong};

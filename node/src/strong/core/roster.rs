@@ -6,10 +6,10 @@ use meshwork_membership::{NodeId, Time};
 use meshwork_sync::{Batch, Origin, Space};
 use rand::Rng;
 
-use super::{ASK_TO_FORM, Ability, FORMED_BY, ROSTER, Stored, Strong, StrongOutput};
+use super::{ASK_TO_FORM, Ability, Stored, Strong, StrongOutput};
 use crate::strong::group::Group;
 use crate::strong::message::{Message, Roster};
-use crate::strong::records::{self, GroupId};
+use crate::strong::records::{self, FORMED_BY, GroupId, ROSTER};
 
 impl Strong {
     /// Tells everybody of the group when what they should know of it has changed.
@@ -87,9 +87,7 @@ impl Strong {
         if self.setup.origin == Origin::Founder && self.formed_by.is_none() {
             return self.asked_to_form(now, self.setup.me);
         }
-        for peer in self.connected.clone() {
-            self.send(peer, &Message::MayForm);
-        }
+        self.send(self.setup.founder, &Message::MayForm);
     }
 
     /// The mesh's founder lets one node form the group, once. Whoever asks again gets the same answer, since it may not have heard it.

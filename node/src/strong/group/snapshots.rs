@@ -83,6 +83,13 @@ impl Group {
         self.incoming = None;
     }
 
+    /// What of a snapshot has been fetched so far: how many parts, and the bytes of all of it that are here.
+    #[cfg(test)]
+    pub(crate) fn fetched(&self) -> Option<(u32, usize)> {
+        let incoming = self.incoming.as_ref()?;
+        Some((incoming.next, incoming.bytes.len()))
+    }
+
     pub(super) fn make_snapshot(&mut self) {
         if let Some(making) = &mut self.making {
             // A few parts with each batch, so that nothing waits long behind them.

@@ -3,13 +3,15 @@
 use meshwork_sync::{Key, Origin};
 
 use super::net::{Net, ms};
+use crate::strong::message::Message;
+use crate::strong::wire::Kind;
 use crate::strong::*;
 
-fn key(text: &str) -> Key {
+pub(super) fn key(text: &str) -> Key {
     Key::parse(text).unwrap()
 }
 
-fn put(name: &str, value: &[u8]) -> StrongRequest {
+pub(super) fn put(name: &str, value: &[u8]) -> StrongRequest {
     let put = KeyOp::Put {
         key: key(name),
         value: value.to_vec(),
@@ -21,12 +23,12 @@ fn put(name: &str, value: &[u8]) -> StrongRequest {
     }))
 }
 
-fn create(namespace: &str) -> StrongRequest {
+pub(super) fn create(namespace: &str) -> StrongRequest {
     let namespace = namespace.into();
     StrongRequest::Do(Request::Create { namespace })
 }
 
-fn read(net: &mut Net, n: usize, name: &str) -> Result<Option<Vec<u8>>, StrongError> {
+pub(super) fn read(net: &mut Net, n: usize, name: &str) -> Result<Option<Vec<u8>>, StrongError> {
     let done = net.get(n, StrongRequest::Read(Query::Get(vec![key(name)])))?;
     let StrongDone::Found(Finding::Got { mut found, .. }) = done else {
         panic!("{done:?}");
@@ -155,6 +157,25 @@ fn a_voter_that_is_gone_for_long_is_replaced_and_one_that_leaves_goes_after_anot
     });
     assert!(replaced);
     assert_eq!(read(&mut grown, 3, "a/a"), Ok(Some(b"1".to_vec())));
+}
+
+#[test]
+fn a_node_that_lost_its_disk_votes_again_as_another_voter() {
+    let mut net = group(16, 3);
+    net.get(0, put("a/a", b"1")).unwrap();
+    let node = (net.leader().unwrap() + 1) % 3;
+    let old = net.voter(node);
+    net.crash(node);
+    net.lose_disk(node);
+    net.start(node);
+    let replaced = net.run_until(net.now + ms(30_000), |net| {
+        net.leader().is_some_and(|leader| {
+            let voters = net.voters(leader);
+            voters.len() == 3 && !voters.contains(&old) && voters.contains(&net.voter(node))
+        })
+    });
+    assert!(replaced);
+    assert_eq!(read(&mut net, node, "a/a"), Ok(Some(b"1".to_vec())));
 }
 
 #[test]
@@ -314,6 +335,34 @@ fn a_session_that_is_given_up_ends_although_nobody_could_be_told() {
 }
 
 #[test]
+fn a_session_ends_for_whoever_keeps_it_before_it_ends_for_others() {
+    for seed in 40..60 {
+        let mut net = group(seed, 5);
+        let leader = net.leader().unwrap();
+        let keeper = (leader + 1) % 5;
+        let done = net.get(keeper, StrongRequest::Open { ttl: ms(1_000) });
+        let Ok(StrongDone::Done(Outcome::Opened { session })) = done else {
+            panic!("{done:?}");
+        };
+        net.run_for(ms(1_500));
+        // The leader still leads for a while, and hears of the session; the others choose another, who does not.
+        let rest: Vec<usize> = (0..5).filter(|n| ![leader, keeper].contains(n)).collect();
+        net.split(&[&[leader, keeper], &rest]);
+        let has_ended = |net: &Net, n: usize| {
+            let group = net.hosts[n]
+                .strong
+                .as_ref()
+                .and_then(|strong| strong.group());
+            group.is_some_and(|group| group.state().session_ttl(session).is_none())
+        };
+        let until = net.now + ms(20_000);
+        let ended = net.run_until(until, |net| rest.iter().any(|n| has_ended(net, *n)));
+        assert!(ended, "seed {seed}");
+        assert_eq!(net.hosts[keeper].lost, [session], "seed {seed}");
+    }
+}
+
+#[test]
 fn the_node_s_own_session_is_replaced_when_it_has_ended() {
     let mut net = group(14, 3);
     let leader = net.leader().unwrap();
@@ -359,5 +408,222 @@ fn a_founder_that_was_restored_lets_nobody_form_a_second_group() {
     let first = heard(1);
     for n in [0, 3] {
         assert!(heard(n).is_none() || heard(n) == first, "node {n}");
+    }
+}
+
+#[test]
+fn a_voter_that_was_restored_has_forgotten_it_before_it_does_anything() {
+    let mut net = group(16, 3);
+    for n in 0..20 {
+        net.get(0, put("a/a", &[n])).unwrap();
+    }
+    let restored = net.leader().unwrap();
+    net.crash(restored);
+    let host = &mut net.hosts[restored];
+    host.engine = std::sync::Arc::new(host.engine.image(1));
+    host.replica = meshwork_crdt::ReplicaId::from_bytes([9; 8]);
+    host.origin = Origin::Restored;
+    // It ends before anything that it hands to its store is durable, and takes the store for its own when it starts again.
+    net.start(restored);
+    net.crash(restored);
+    net.hosts[restored].origin = Origin::Joiner;
+    net.start(restored);
+    let strong = net.hosts[restored].strong.as_ref().unwrap();
+    assert!(strong.group().is_none(), "it goes on as who it was");
+    // It comes back as somebody new, in a log of its own.
+    let new = net.voter(restored);
+    let back = net.run_until(net.now + ms(120_000), |net| {
+        net.voters(restored).contains(&new)
+    });
+    assert!(back);
+    net.crash(restored);
+    net.start(restored);
+    let strong = net.hosts[restored].strong.as_ref().unwrap();
+    assert_eq!(strong.out(), None);
+}
+
+#[test]
+fn only_the_founder_says_who_forms_the_group() {
+    let mut net = Net::new(16, 3).asks_only(0);
+    // It is away, and nobody knows of a group.
+    net.start(1);
+    net.start(2);
+    net.run_for(ms(1_000));
+    let form = |net: &mut Net, from: usize| {
+        let (now, from) = (net.now, net.hosts[from].id);
+        let frame = crate::strong::Message::Form.encode();
+        let mut taken = None;
+        net.on(2, |strong| {
+            taken = Some(strong.handle_frame(now, from, &frame))
+        });
+        net.run_for(ms(1_000));
+        let formed = net.hosts[2].strong.as_ref().unwrap().group().is_some();
+        (taken.unwrap(), formed)
+    };
+    assert_eq!(form(&mut net, 1), (Err(RejectStrong::Founder), false));
+    assert_eq!(form(&mut net, 0), (Ok(()), true));
+}
+
+fn open(net: &mut Net, n: usize, ttl: u64) -> SessionId {
+    let done = net.get(n, StrongRequest::Open { ttl: ms(ttl) });
+    let Ok(StrongDone::Done(Outcome::Opened { session })) = done else {
+        panic!("{done:?}");
+    };
+    session
+}
+
+fn acquire(session: SessionId, wait: Wait) -> StrongRequest {
+    let acquire = Request::Acquire {
+        lock: key("l/l"),
+        mode: Mode::Exclusive,
+        wait,
+        note: vec![],
+    };
+    StrongRequest::In(session, acquire)
+}
+
+fn release(session: SessionId) -> StrongRequest {
+    StrongRequest::In(session, Request::Release { lock: key("l/l") })
+}
+
+/// While leadership is on its way to another, nothing is put before the group; when it stays, nothing may be forgotten.
+#[test]
+fn a_session_ends_although_its_end_was_not_taken_at_first() {
+    let mut net = Net::new(16, 4).asks_only(3);
+    net.start_all();
+    net.get(0, create("a")).unwrap();
+    net.run_until(net.now + ms(20_000), |net| net.voters(0).len() == 3);
+    net.run_for(ms(1_000));
+    let leader = net.leader().unwrap();
+    let next = (0..3).find(|n| *n != leader).unwrap();
+    let term = net.group(leader).unwrap().standing().term;
+    let session = open(&mut net, 3, 1_000);
+    net.hosts[3].frozen = true;
+    net.hosts[leader].condition = growth::Condition::Retired;
+    net.muted.insert((leader, next));
+    net.tell_members();
+    net.run_for(ms(1_200));
+    net.hosts[leader].condition = growth::Condition::Up;
+    net.muted.clear();
+    net.tell_members();
+    net.run_for(ms(8_000));
+    let group = net.group(leader).unwrap();
+    assert_eq!(
+        (group.standing().leads, group.standing().term),
+        (true, term)
+    );
+    assert_eq!(group.state().session_ttl(session), None);
+}
+
+#[test]
+fn who_stands_in_line_again_is_as_patient_as_he_says_then() {
+    let mut net = group(17, 3);
+    let [a, b] = [1, 2].map(|n| open(&mut net, n, 60_000));
+    net.get(1, acquire(a, Wait::No)).unwrap();
+    net.get(2, acquire(b, Wait::Ms(5_000))).unwrap();
+    net.run_for(ms(2_000));
+    net.get(1, release(a)).unwrap();
+    net.get(2, release(b)).unwrap();
+    net.get(1, acquire(a, Wait::No)).unwrap();
+    net.get(2, acquire(b, Wait::Ms(5_000))).unwrap();
+    let waits = |net: &Net| {
+        let state = net.group(net.leader().unwrap()).unwrap().state();
+        state.waits(b, &key("l/l"))
+    };
+    net.run_for(ms(4_500));
+    assert!(waits(&net), "it is no five seconds yet");
+    net.run_for(ms(1_500));
+    assert!(!waits(&net));
+}
+
+#[test]
+fn who_gives_up_his_place_is_told_at_once() {
+    let mut net = group(18, 3);
+    let [a, b] = [1, 2].map(|n| open(&mut net, n, 60_000));
+    net.get(1, acquire(a, Wait::No)).unwrap();
+    net.get(2, acquire(b, Wait::Forever)).unwrap();
+    let turn = net.ask_for(2, StrongRequest::Turn(b, key("l/l")), ms(60_000));
+    net.run_for(ms(1_000));
+    assert!(!net.done.contains_key(&turn));
+    net.get(2, release(b)).unwrap();
+    net.run_for(ms(1_000));
+    let (_, answer) = net.done.remove(&turn).expect("it is answered");
+    assert_eq!(answer, Ok(StrongDone::Turn(Turn::Gone)));
+}
+
+#[test]
+fn a_watch_is_answered_by_what_it_covers() {
+    let mut net = group(19, 3);
+    net.get(0, create("b")).unwrap();
+    let now = net.group(net.leader().unwrap()).unwrap().state().revision();
+    let watch = |net: &mut Net, prefix: &str| {
+        let prefix = meshwork_sync::Prefix::parse(prefix).unwrap();
+        net.ask_for(1, StrongRequest::Changes(prefix, now), ms(60_000))
+    };
+    let watches = ["a/xy", "a/x", "a/", "a/xyz", "b/", "a/y"].map(|prefix| watch(&mut net, prefix));
+    net.run_for(ms(1_000));
+    net.get(0, put("a/xy", b"1")).unwrap();
+    net.run_for(ms(1_000));
+    let answered = watches.map(|id| net.done.contains_key(&id));
+    assert_eq!(answered, [true, true, true, false, false, false]);
+    let (_, answer) = net.done.remove(&watches[2]).unwrap();
+    let changed = Revision(now.0 + 1);
+    let changes = StrongDone::Changes(Some(Changes {
+        keys: vec![(changed, key("a/xy"))],
+        upto: changed,
+    }));
+    assert_eq!(answer, Ok(changes));
+}
+
+/// Who reads later than a round began may know of more than it is of.
+#[test]
+fn a_read_that_comes_in_during_a_round_is_of_the_next_one() {
+    let mut net = group(20, 3);
+    net.get(0, put("a/k", b"1")).unwrap();
+    let leader = net.leader().unwrap();
+    let get = || StrongRequest::Read(Query::Get(vec![key("a/k")]));
+    net.ask(leader, get());
+    let answered = |net: &Net| {
+        net.on_their_way(leader).any(|frame| {
+            let message = Message::decode(frame).unwrap();
+            matches!(message, Message::Raft(_, message)
+                if message.kind == Kind::HeartbeatResponse && !message.context.is_empty())
+        })
+    };
+    assert!(net.run_until(net.now + ms(100), answered));
+    net.hosts[leader].frozen = true;
+    net.run_for(ms(5_000));
+    net.get((leader + 1) % 3, put("a/k", b"2")).unwrap();
+    net.hosts[leader].frozen = false;
+    let late = net.ask(leader, get());
+    net.run_for(ms(6_000));
+    let (_, answer) = net.done.remove(&late).unwrap();
+    let Ok(StrongDone::Found(Finding::Got { found, .. })) = answer else {
+        panic!("{answer:?}");
+    };
+    assert_eq!(found[0].as_ref().unwrap().value, b"2");
+}
+
+/// A process that was killed says no word, and its connections stand for seconds.
+#[test]
+fn what_a_lost_leader_was_asked_goes_to_the_next_one_as_soon_as_there_is_one() {
+    for seed in 31..36 {
+        let mut net = group(seed, 3);
+        net.get(1, put("a/a", b"1")).unwrap();
+        let lost = net.leader().unwrap();
+        let asker = (lost + 1) % 3;
+        net.hosts[lost].frozen = true;
+        let asked = net.ask(asker, put("a/a", b"2"));
+        let leads = |net: &Net| {
+            let mut others = (0..3).filter(|n| *n != lost);
+            others.any(|n| net.group(n).unwrap().standing().leads)
+        };
+        assert!(net.run_until(net.now + ms(5_000), leads));
+        net.run_for(ms(200));
+        let answer = net.done.remove(&asked);
+        assert!(
+            matches!(answer, Some((_, Ok(_)))),
+            "seed {seed}: {answer:?}"
+        );
     }
 }

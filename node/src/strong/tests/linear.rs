@@ -3,6 +3,8 @@
 //! A run has two phases. First faults and clients; then no more faults, and the group must serve, agree, and hold what was acknowledged.
 //! More seeds, from the first to the last: `MESHWORK_STRONG_SEEDS=100..399 cargo test -p meshwork --lib strong::tests::linear`.
 
+mod faults;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,8 +15,9 @@ use meshwork_sync::{Key, RequestId};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::checker::{Entry, Op, Saw, check};
+use self::faults::Fault;
 use super::net::{Net, ms};
+use crate::sim::workload::linear::{Entry, Op, Saw, check};
 use crate::strong::group::Group;
 use crate::strong::*;
 
@@ -45,6 +48,8 @@ struct Asked {
     what: What,
     invoked: u64,
     deadline: Time,
+    /// What had been acknowledged by then, to anybody.
+    acknowledged: Revision,
     /// Its node was frozen meanwhile: its answer may be late.
     excused: bool,
 }
@@ -55,24 +60,6 @@ struct Client {
     node: usize,
     wakes: Time,
     asked: Option<(RequestId, Asked)>,
-}
-
-#[derive(Clone, Debug)]
-enum Fault {
-    /// The next one is chosen.
-    Strike,
-    Crash(usize),
-    Start(usize),
-    Split(Vec<Vec<usize>>),
-    Heal,
-    /// All frames from one to another are lost, in this direction only.
-    Mute(usize, usize),
-    Unmute,
-    Freeze(usize),
-    Thaw(usize),
-    Loss(u32),
-    Full(usize),
-    Room(usize),
 }
 
 /// A group, its clients, and what they saw.
@@ -86,6 +73,8 @@ struct Run {
     /// Counts what clients do and hear: no two at one time.
     clock: u64,
     next_value: u64,
+    /// Up to where it was acknowledged that something was done.
+    acknowledged: Revision,
     /// What was seen last of each key, by whomever.
     seen: [Option<u64>; KEYS],
     histories: [Vec<Entry>; KEYS],
@@ -121,21 +110,26 @@ fn request(what: What) -> StrongRequest {
     };
     let (expect, new) = match op {
         Op::Read => return StrongRequest::Read(Query::Get(vec![key])),
-        Op::Write(new) | Op::Swap(new) => (None, new),
-        Op::Cas { expect, new } => (Some(expect), new),
+        Op::Write(new) | Op::Swap(new) => (None, Some(new)),
+        Op::Delete => (None, None),
+        Op::Cas { expect, new } => (Some(expect), Some(new)),
     };
     let condition = |expect: Option<u64>| Condition::Value {
         key: key.clone(),
         value: expect.map(bytes),
     };
-    let put = KeyOp::Put {
-        key: key.clone(),
-        value: bytes(new),
-        owner: Owner::Nobody,
+    let conditions = expect.map(condition).into_iter().collect();
+    let step = match new {
+        None => KeyOp::Delete { key },
+        Some(new) => KeyOp::Put {
+            key,
+            value: bytes(new),
+            owner: Owner::Nobody,
+        },
     };
     StrongRequest::Do(Request::Transact(Transaction {
-        conditions: expect.map(condition).into_iter().collect(),
-        then: vec![put],
+        conditions,
+        then: vec![step],
         otherwise: vec![],
     }))
 }
@@ -149,7 +143,7 @@ fn saw(op: Op, done: &StrongDone) -> Saw {
         (Op::Swap(_), StrongDone::Done(Outcome::Done { found, .. })) => {
             Saw::Value(value(found[0].as_ref()))
         }
-        (Op::Write(_), StrongDone::Done(Outcome::Done { .. })) => Saw::Written,
+        (Op::Write(_) | Op::Delete, StrongDone::Done(Outcome::Done { .. })) => Saw::Written,
         (Op::Cas { .. }, StrongDone::Done(Outcome::Done { branch, .. })) => match branch {
             Branch::Then => Saw::Changed,
             Branch::Otherwise => Saw::Kept,
@@ -207,6 +201,7 @@ impl Run {
             sides: None,
             clock: 0,
             next_value: 0,
+            acknowledged: Revision(0),
             seen: [None; KEYS],
             histories: Default::default(),
             draws: Vec::new(),
@@ -276,7 +271,8 @@ impl Run {
         self.next_value += 1;
         let new = self.next_value;
         let op = match self.rng.random_range(0..20) {
-            0..9 => Op::Read,
+            0..8 => Op::Read,
+            8 => Op::Delete,
             9..11 => Op::Write(new),
             11..14 => Op::Swap(new),
             _ => Op::Cas {
@@ -296,6 +292,7 @@ impl Run {
             what,
             invoked,
             deadline,
+            acknowledged: self.acknowledged,
             excused: false,
         };
         client.asked = Some((id, asked));
@@ -314,9 +311,22 @@ impl Run {
         let late = at > asked.deadline && !asked.excused;
         assert!(!late, "answered at {at}: {asked:?}");
         match answer {
-            Ok(done) => self.note(&asked, Some(&done)),
+            Ok(done) => {
+                self.check_revision(&asked, &done);
+                self.note(&asked, Some(&done));
+            }
             Err(error) if is_open(&error) => self.note(&asked, None),
             Err(_) => {}
+        }
+    }
+
+    /// A read is as of a moment after all that was acknowledged before it was asked for, to whomever (Ongaro, 2014, section 6.4).
+    fn check_revision(&mut self, asked: &Asked, done: &StrongDone) {
+        if let StrongDone::Found(Finding::Got { revision, .. }) = done {
+            let least = asked.acknowledged;
+            assert!(*revision >= least, "read at {revision:?}: {asked:?}");
+        } else if let StrongDone::Done(Outcome::Done { revision, .. }) = done {
+            self.acknowledged = self.acknowledged.max(*revision);
         }
     }
 
@@ -339,6 +349,7 @@ impl Run {
                     (Op::Read, Some(Saw::Value(value))) => self.seen[key] = value,
                     (Op::Write(new) | Op::Swap(new), Some(_))
                     | (Op::Cas { new, .. }, Some(Saw::Changed)) => self.seen[key] = Some(new),
+                    (Op::Delete, Some(_)) => self.seen[key] = None,
                     _ => {}
                 }
                 let returned = saw.map(|saw| (at, saw));
@@ -352,163 +363,11 @@ impl Run {
         }
     }
 
-    fn plan(&mut self, after: RangeInclusive<u64>, fault: Fault) {
-        let at = self.net.now + ms(self.rng.random_range(after));
-        let n = self.tick();
-        self.faults.insert((at, n), fault);
-    }
-
-    fn any_node(&mut self) -> usize {
-        let leader = self.net.leader().filter(|_| self.rng.random_ratio(2, 5));
-        leader.unwrap_or_else(|| self.rng.random_range(0..self.net.hosts.len()))
-    }
-
-    /// Chooses a fault, when it ends, and when the next one comes.
-    fn strike(&mut self) {
-        let node = self.any_node();
-        match self.rng.random_range(0..100) {
-            0..15 => {
-                self.happen(Fault::Crash(node));
-                self.plan(200..=8_000, Fault::Start(node));
-            }
-            // As quick as a service manager, and some times over.
-            15..27 => {
-                self.happen(Fault::Crash(node));
-                self.plan(0..=20, Fault::Start(node));
-                self.plan(20..=150, Fault::Crash(node));
-                self.plan(150..=170, Fault::Start(node));
-            }
-            27..30 => {
-                for n in 0..self.net.hosts.len() {
-                    self.happen(Fault::Crash(n));
-                    self.plan(0..=1_000, Fault::Start(n));
-                }
-            }
-            // The leader reaches nobody but one that asks it, restarts, and asks again.
-            30..36 => {
-                let leader = self.net.leader().unwrap_or(node);
-                let other = self.rng.random_range(0..self.net.hosts.len());
-                let rest = (0..self.net.hosts.len()).filter(|n| *n != leader && *n != other);
-                let rest = rest.collect();
-                self.happen(Fault::Split(vec![vec![leader, other], rest]));
-                self.happen(Fault::Crash(other));
-                self.plan(0..=20, Fault::Start(other));
-                self.plan(30..=200, Fault::Crash(other));
-                self.plan(200..=220, Fault::Start(other));
-                self.plan(220..=900, Fault::Heal);
-            }
-            36..58 => {
-                let sides = self.choose_sides();
-                self.happen(Fault::Split(sides));
-                self.plan(300..=6_000, Fault::Heal);
-            }
-            58..66 => {
-                let other = self.rng.random_range(0..self.net.hosts.len());
-                self.happen(Fault::Mute(node, other));
-                self.plan(300..=5_000, Fault::Unmute);
-            }
-            66..80 => {
-                self.happen(Fault::Freeze(node));
-                self.plan(1_000..=5_000, Fault::Thaw(node));
-            }
-            80..90 => {
-                let loss = self.rng.random_range(1..=100);
-                self.happen(Fault::Loss(loss));
-                self.plan(1_000..=8_000, Fault::Loss(0));
-            }
-            _ => {
-                self.happen(Fault::Full(node));
-                self.plan(200..=4_000, Fault::Room(node));
-            }
-        }
-        self.plan(50..=2_500, Fault::Strike);
-    }
-
-    /// Who can talk to whom: one node alone, the leader in a minority, any two sides, or two that only one node reaches both of.
-    fn choose_sides(&mut self) -> Vec<Vec<usize>> {
-        let count = self.net.hosts.len();
-        let node = self.any_node();
-        let mut others: Vec<usize> = (0..count).filter(|n| *n != node).collect();
-        for n in (1..others.len()).rev() {
-            let other = self.rng.random_range(0..=n);
-            others.swap(n, other);
-        }
-        let far = match self.rng.random_range(0..3) {
-            0 => others.len(),
-            1 => count / 2 + 1,
-            _ => self.rng.random_range(1..count),
-        };
-        let mut near = others.split_off(far.min(others.len()));
-        if self.rng.random_ratio(1, 5) {
-            others.push(node);
-        }
-        near.push(node);
-        vec![near, others]
-    }
-
-    fn happen(&mut self, fault: Fault) {
-        match fault {
-            Fault::Strike => self.strike(),
-            Fault::Crash(n) => self.crash(n),
-            Fault::Start(n) => self.start(n),
-            Fault::Split(sides) => {
-                self.sides = Some(sides);
-                self.split();
-            }
-            Fault::Heal => {
-                self.sides = None;
-                self.net.heal();
-            }
-            Fault::Mute(from, to) => drop(self.net.muted.insert((from, to))),
-            Fault::Unmute => self.net.muted.clear(),
-            Fault::Freeze(n) => {
-                self.net.hosts[n].frozen = self.net.hosts[n].strong.is_some();
-                let asked = self.clients.iter_mut().filter(|client| client.node == n);
-                for (_, asked) in asked.filter_map(|client| client.asked.as_mut()) {
-                    asked.excused = true;
-                }
-            }
-            Fault::Thaw(n) => self.net.hosts[n].frozen = false,
-            Fault::Loss(loss) => self.net.loss = loss,
-            Fault::Full(n) => self.net.hosts[n].full = true,
-            Fault::Room(n) => self.net.hosts[n].full = false,
-        }
-    }
-
-    fn crash(&mut self, n: usize) {
-        if self.net.hosts[n].strong.is_none() {
-            return;
-        }
-        self.net.crash(n);
-        self.net.hosts[n].frozen = false;
-        for client in 0..self.clients.len() {
-            if self.clients[client].node == n
-                && let Some((_, asked)) = self.clients[client].asked.take()
-            {
-                self.note(&asked, None);
-            }
-        }
-    }
-
-    fn start(&mut self, n: usize) {
-        if self.net.hosts[n].strong.is_none() {
-            self.net.start(n);
-            self.split();
-        }
-    }
-
-    fn split(&mut self) {
-        if let Some(sides) = &self.sides {
-            let sides: Vec<&[usize]> = sides.iter().map(Vec::as_slice).collect();
-            self.net.split(&sides);
-        }
-    }
-
     /// State machine safety: who has applied as much has the same state (Ongaro and Ousterhout, 2014, figure 3).
     fn check_states(&self) {
         let mut states = BTreeMap::new();
         for n in &self.voters {
-            if let Some(group) = group(&self.net, *n) {
+            if let Some(group) = self.net.group(*n) {
                 let first = states.entry(group.applied()).or_insert(group.state());
                 assert!(*first == group.state(), "{n} at {}", group.applied());
             }
@@ -542,7 +401,11 @@ impl Run {
         let agreed = self
             .net
             .run_until(begun + HEALS_WITHIN, |net| agree(net, &voters));
-        let standing = |n| group(&self.net, n).map(|group| (group.standing(), group.applied()));
+        let standing = |n| {
+            self.net
+                .group(n)
+                .map(|group| (group.standing(), group.applied()))
+        };
         let standing: Vec<_> = voters.iter().map(|n| standing(*n)).collect();
         let out = self
             .net
@@ -624,14 +487,10 @@ impl Run {
     }
 }
 
-fn group(net: &Net, n: usize) -> Option<&Group> {
-    net.hosts[n].strong.as_ref()?.group()
-}
-
 /// Election safety: one leader a term (Ongaro and Ousterhout, 2014, figure 3).
 fn note_leaders(net: &Net, leaders: &mut BTreeMap<u64, usize>) {
     for n in 0..net.hosts.len() {
-        let standing = group(net, n).map(Group::standing);
+        let standing = net.group(n).map(Group::standing);
         if let Some(standing) = standing.filter(|standing| standing.leads) {
             let first = *leaders.entry(standing.term).or_insert(n);
             assert_eq!(first, n, "two lead in term {}", standing.term);
@@ -641,13 +500,13 @@ fn note_leaders(net: &Net, leaders: &mut BTreeMap<u64, usize>) {
 
 /// There is a leader, and all have applied the same.
 fn agree(net: &Net, voters: &[usize]) -> bool {
-    let Some(leader) = net.leader().and_then(|n| group(net, n)) else {
+    let Some(leader) = net.leader().and_then(|n| net.group(n)) else {
         return false;
     };
     let same = |group: &Group| {
         group.applied() == leader.applied() && group.standing().leader == leader.standing().leader
     };
-    let all = voters.iter().all(|n| group(net, *n).is_some_and(same));
+    let all = voters.iter().all(|n| net.group(*n).is_some_and(same));
     all && leader.applied() == leader.log().last()
 }
 

@@ -1,8 +1,15 @@
 //! The state alone, and whole groups in virtual time.
 
-mod checker;
+mod backup;
+mod bounds;
+mod clocks;
+mod disk;
 mod group;
 mod hostile;
+#[cfg(feature = "sim")]
 mod linear;
 mod net;
+mod snapshots;
+mod stale;
 mod state;
+mod watch;

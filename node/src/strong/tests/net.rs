@@ -13,15 +13,15 @@ use rand_chacha::ChaCha8Rng;
 use crate::store::{Engine, Group as Flush, Memory, Records, Survives};
 use crate::strong::client::{StrongDone, StrongError, StrongRequest};
 use crate::strong::command::SessionId;
-use crate::strong::core::{Ability, Strong, StrongOutput, StrongSetup};
-use crate::strong::group::GroupConfig;
+use crate::strong::core::{Ability, Stored, Strong, StrongOutput, StrongSetup};
+use crate::strong::group::{Group, GroupConfig};
 use crate::strong::growth::{Able, Condition};
-use crate::strong::records::VoterId;
+use crate::strong::records::{VoterId, forget_group};
 
 /// A node without its other parts.
 pub(super) struct Host {
     pub(super) id: NodeId,
-    replica: ReplicaId,
+    pub(super) replica: ReplicaId,
     pub(super) origin: Origin,
     ability: Ability,
     pub(super) engine: Arc<Memory>,
@@ -29,10 +29,54 @@ pub(super) struct Host {
     run: u64,
     pub(super) condition: Condition,
     pub(super) full: bool,
+    /// No flush ends while this is so.
+    pub(super) stuck: bool,
     pub(super) frozen: bool,
+    pub(super) clock: Clock,
+    /// What a flush takes beside the usual.
+    pub(super) slow: Duration,
+    pub(super) count: Count,
     pub(super) lost: Vec<SessionId>,
     /// When the last flush that was begun ends: they end in the order in which they began.
     flushed: Time,
+}
+
+/// How much a node has had to do.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Count {
+    /// How often it was woken, for whatever reason.
+    pub(super) wakes: u64,
+    /// Frames that it gave out.
+    pub(super) sent: u64,
+    /// Batches that its disk has taken.
+    pub(super) flushes: u64,
+}
+
+/// The clock of a node: it is wrong, but never goes back.
+#[derive(Clone, Copy)]
+pub(super) struct Clock {
+    /// Millionths of a second that it counts in a second.
+    pub(super) rate: u64,
+    /// What it was put forward by.
+    pub(super) ahead: Duration,
+}
+
+impl Clock {
+    const RIGHT: Self = Self {
+        rate: 1_000_000,
+        ahead: Duration::ZERO,
+    };
+
+    pub(super) fn shows(self, at: Time) -> Time {
+        Time(at.0 * self.rate / 1_000_000) + self.ahead
+    }
+
+    /// When it is to show this, or when it has begun to.
+    fn when(self, shown: Time) -> Time {
+        let counted = shown.since(Time::ZERO + self.ahead).as_micros() * 1_000_000;
+        let at = counted.div_ceil(u128::from(self.rate));
+        Time(u64::try_from(at).unwrap_or(u64::MAX))
+    }
 }
 
 enum Event {
@@ -45,7 +89,7 @@ enum Event {
     Flushed {
         node: usize,
         run: u64,
-        id: u64,
+        stored: Stored,
         batch: Arc<Batch>,
     },
 }
@@ -61,6 +105,8 @@ pub(super) struct Net {
     /// From whom to whom all frames are lost, though the link stays up.
     pub(super) muted: BTreeSet<(usize, usize)>,
     events: BTreeMap<(Time, u64), Event>,
+    /// What came for those who stand still.
+    stuck: BTreeMap<usize, Vec<Event>>,
     next: u64,
     links: BTreeMap<(usize, usize), u64>,
     next_request: RequestId,
@@ -83,6 +129,7 @@ impl Net {
             loss: 0,
             muted: BTreeSet::new(),
             events: BTreeMap::new(),
+            stuck: BTreeMap::new(),
             next: 0,
             links: BTreeMap::new(),
             next_request: 0,
@@ -112,7 +159,11 @@ impl Net {
             run: 0,
             condition: Condition::Up,
             full: false,
+            stuck: false,
             frozen: false,
+            clock: Clock::RIGHT,
+            slow: Duration::ZERO,
+            count: Count::default(),
             lost: Vec::new(),
             flushed: Time::ZERO,
         });
@@ -138,19 +189,21 @@ impl Net {
 
     pub(super) fn start(&mut self, n: usize) {
         let seed = self.rng.random();
+        let setup = self.setup(n, seed);
+        let now = self.clock(n);
         let host = &mut self.hosts[n];
         host.run += 1;
         host.condition = Condition::Up;
-        let setup = StrongSetup {
-            me: host.id,
-            replica: host.replica,
-            origin: host.origin,
-            ability: host.ability,
-            config: self.config.clone(),
-            random_seed: seed,
-        };
         let engine: Arc<dyn Engine> = host.engine.clone();
-        let strong = Strong::open(setup, Arc::new(Records::new(engine)), self.now);
+        let store = Records::new(engine);
+        if host.origin == Origin::Restored {
+            let mut adopts = Batch::default();
+            forget_group(&store, &mut adopts).unwrap();
+            let mut flush = Flush::default();
+            flush.add(&adopts);
+            host.engine.commit(&flush).unwrap();
+        }
+        let strong = Strong::open(setup, Arc::new(store), now);
         host.strong = Some(strong);
         self.drain(n);
         self.tell_members();
@@ -168,6 +221,15 @@ impl Net {
             self.disconnect(n, other);
         }
         self.tell_members();
+    }
+
+    /// A node that does not run comes back with an empty disk.
+    pub(super) fn lose_disk(&mut self, n: usize) {
+        let seed = self.rng.random();
+        let host = &mut self.hosts[n];
+        host.engine = Arc::new(Memory::new(seed));
+        host.replica = ReplicaId::from_bytes(self.rng.random());
+        host.origin = Origin::Restored;
     }
 
     pub(super) fn tell_members(&mut self) {
@@ -188,8 +250,15 @@ impl Net {
             .filter(|host| host.ability == Ability::Votes && host.run > 0);
         let able: BTreeMap<_, _> = votes.map(able).collect();
         for n in 0..self.hosts.len() {
-            let now = self.now;
-            self.on(n, |strong| strong.handle_members(now, able.clone()));
+            let mut able = able.clone();
+            let clock = self.hosts[n].clock;
+            for Able { condition, .. } in able.values_mut() {
+                if let Condition::Down(since) = condition {
+                    *since = clock.shows(*since);
+                }
+            }
+            let now = self.clock(n);
+            self.on(n, |strong| strong.handle_members(now, able));
         }
     }
 
@@ -201,16 +270,18 @@ impl Net {
         }
         self.next += 1;
         self.links.insert(pair, self.next);
-        let (now, a_id, b_id) = (self.now, self.hosts[a].id, self.hosts[b].id);
-        self.on(a, |strong| strong.handle_connected(now, b_id));
-        self.on(b, |strong| strong.handle_connected(now, a_id));
+        let (a_now, b_now) = (self.clock(a), self.clock(b));
+        let (a_id, b_id) = (self.hosts[a].id, self.hosts[b].id);
+        self.on(a, |strong| strong.handle_connected(a_now, b_id));
+        self.on(b, |strong| strong.handle_connected(b_now, a_id));
     }
 
     pub(super) fn disconnect(&mut self, a: usize, b: usize) {
         if self.links.remove(&(a.min(b), a.max(b))).is_some() {
-            let (now, a_id, b_id) = (self.now, self.hosts[a].id, self.hosts[b].id);
-            self.on(a, |strong| strong.handle_disconnected(now, b_id));
-            self.on(b, |strong| strong.handle_disconnected(now, a_id));
+            let (a_now, b_now) = (self.clock(a), self.clock(b));
+            let (a_id, b_id) = (self.hosts[a].id, self.hosts[b].id);
+            self.on(a, |strong| strong.handle_disconnected(a_now, b_id));
+            self.on(b, |strong| strong.handle_disconnected(b_now, a_id));
         }
     }
 
@@ -246,7 +317,7 @@ impl Net {
         timeout: Duration,
     ) -> RequestId {
         self.next_request += 1;
-        let (now, id) = (self.now, self.next_request);
+        let (now, id) = (self.clock(n), self.next_request);
         self.on(n, |strong| strong.request(now, id, request, timeout));
         id
     }
@@ -258,7 +329,7 @@ impl Net {
         request: StrongRequest,
     ) -> Result<StrongDone, StrongError> {
         let id = self.ask(n, request);
-        let until = self.now + ms(6_000);
+        let until = self.now + ms(7_000);
         self.run_until(until, |net| net.done.contains_key(&id));
         self.done
             .remove(&id)
@@ -277,6 +348,7 @@ impl Net {
             if is_so(self) {
                 return true;
             }
+            self.hand_over_stuck();
             steps = if stood == self.now { steps + 1 } else { 0 };
             stood = self.now;
             assert!(steps < 10_000, "time stands still at {}", self.now);
@@ -285,8 +357,10 @@ impl Net {
                 .iter()
                 .enumerate()
                 .filter(|(_, host)| !host.frozen);
-            let timers =
-                timers.filter_map(|(n, host)| Some((host.strong.as_ref()?.poll_timeout()?, n)));
+            let timers = timers.filter_map(|(n, host)| {
+                let due = host.strong.as_ref()?.poll_timeout()?;
+                Some((host.clock.when(due), n))
+            });
             let timer = timers.min();
             let event = self.events.first_key_value().map(|((at, _), _)| *at);
             let due = timer.map(|(at, _)| at).into_iter().chain(event).min();
@@ -303,14 +377,23 @@ impl Net {
             {
                 self.happen(event);
             } else if let Some((_, n)) = timer {
-                let now = self.now;
+                let now = self.clock(n);
                 self.on(n, |strong| strong.handle_timeout(now));
             }
         }
     }
 
+    fn hand_over_stuck(&mut self) {
+        let hosts = &self.hosts;
+        let due = self.stuck.extract_if(.., |n, _| !hosts[*n].frozen);
+        for (_, frames) in due.collect::<Vec<_>>() {
+            for frame in frames {
+                self.push(Duration::ZERO, frame);
+            }
+        }
+    }
+
     fn happen(&mut self, event: Event) {
-        let now = self.now;
         match event {
             Event::Frame {
                 from,
@@ -322,17 +405,15 @@ impl Net {
                     return;
                 }
                 if self.hosts[to].frozen {
-                    return self.push(
-                        ms(10),
-                        Event::Frame {
-                            from,
-                            to,
-                            link,
-                            bytes,
-                        },
-                    );
+                    let frame = Event::Frame {
+                        from,
+                        to,
+                        link,
+                        bytes,
+                    };
+                    return self.stuck.entry(to).or_default().push(frame);
                 }
-                let from = self.hosts[from].id;
+                let (now, from) = (self.clock(to), self.hosts[from].id);
                 self.on(to, |strong| {
                     let taken = strong.handle_frame(now, from, &bytes);
                     if let Err(error) = taken {
@@ -346,12 +427,22 @@ impl Net {
             Event::Flushed {
                 node,
                 run,
-                id,
+                stored,
                 batch,
             } => {
                 if self.hosts[node].run != run || self.hosts[node].strong.is_none() {
                     return;
                 }
+                if self.hosts[node].stuck {
+                    let again = Event::Flushed {
+                        node,
+                        run,
+                        stored,
+                        batch,
+                    };
+                    return self.flush_later(node, again);
+                }
+                let now = self.clock(node);
                 if self.hosts[node].full {
                     // The store skips what was handed over behind a batch that failed.
                     self.events.retain(
@@ -364,13 +455,34 @@ impl Net {
                 let mut flush = Flush::default();
                 flush.add(&batch);
                 self.hosts[node].engine.commit(&flush).unwrap();
-                self.on(node, |strong| strong.handle_stored(now, id));
+                self.hosts[node].count.flushes += 1;
+                self.on(node, |strong| strong.handle_stored(now, stored));
             }
         }
     }
 
+    /// A flush does not end yet, and none of those that wait behind it.
+    fn flush_later(&mut self, n: usize, first: Event) {
+        self.events.insert((self.now, 0), first);
+        let of_it = |event: &Event| matches!(event, Event::Flushed { node, .. } if *node == n);
+        let waiting: Vec<_> = self
+            .events
+            .extract_if(.., |_, event| of_it(event))
+            .collect();
+        for ((at, number), event) in waiting {
+            self.events.insert((at + ms(10), number), event);
+        }
+    }
+
+    /// What a node takes for the time.
+    pub(super) fn clock(&self, n: usize) -> Time {
+        self.hosts[n].clock.shows(self.now)
+    }
+
     pub(super) fn on(&mut self, n: usize, call: impl FnOnce(&mut Strong)) {
-        if let Some(strong) = &mut self.hosts[n].strong {
+        let host = &mut self.hosts[n];
+        if let Some(strong) = &mut host.strong {
+            host.count.wakes += 1;
             call(strong);
             self.drain(n);
         }
@@ -380,9 +492,9 @@ impl Net {
         while let Some(output) = self.hosts[n].strong.as_mut().and_then(Strong::poll_output) {
             match output {
                 StrongOutput::Send(to, bytes) => self.send(n, to, bytes),
-                StrongOutput::Store(id, batch) => {
+                StrongOutput::Store(stored, batch) => {
                     let run = self.hosts[n].run;
-                    let takes = ms(self.rng.random_range(1..4));
+                    let takes = ms(self.rng.random_range(1..4)) + self.hosts[n].slow;
                     let ends = self.hosts[n].flushed.max(self.now + takes);
                     self.hosts[n].flushed = ends;
                     self.next += 1;
@@ -391,7 +503,7 @@ impl Net {
                         Event::Flushed {
                             node: n,
                             run,
-                            id,
+                            stored,
                             batch,
                         },
                     );
@@ -407,6 +519,7 @@ impl Net {
 
     fn send(&mut self, from: usize, to: NodeId, bytes: Vec<u8>) {
         self.frames += 1;
+        self.hosts[from].count.sent += 1;
         let to = self.hosts.iter().position(|host| host.id == to).unwrap();
         let link = self.links.get(&(from.min(to), from.max(to)));
         let Some(link) = link.copied() else { return };
@@ -430,6 +543,46 @@ impl Net {
         self.events.insert((self.now + wait, self.next), event);
     }
 
+    /// Frames on their way to a node.
+    pub(super) fn on_their_way(&self, n: usize) -> impl Iterator<Item = &[u8]> {
+        let stuck = self.stuck.get(&n).into_iter().flatten();
+        self.events
+            .values()
+            .chain(stuck)
+            .filter_map(move |event| match event {
+                Event::Frame { to, bytes, .. } if *to == n => Some(bytes.as_slice()),
+                Event::Frame { .. } | Event::Flushed { .. } => None,
+            })
+    }
+
+    /// What a node would be that began again from what is on its disk now.
+    pub(super) fn reopened(&self, n: usize) -> Strong {
+        self.opened(n, Arc::new(self.hosts[n].engine.image(0)))
+    }
+
+    /// What a node would be with another disk.
+    pub(super) fn opened(&self, n: usize, engine: Arc<dyn Engine>) -> Strong {
+        let records = Records::new(engine);
+        Strong::open(self.setup(n, 0), Arc::new(records), self.clock(n))
+    }
+
+    fn setup(&self, n: usize, random_seed: u64) -> StrongSetup {
+        let host = &self.hosts[n];
+        StrongSetup {
+            me: host.id,
+            replica: host.replica,
+            origin: host.origin,
+            founder: self.hosts[0].id,
+            ability: host.ability,
+            config: self.config.clone(),
+            random_seed,
+        }
+    }
+
+    pub(super) fn group(&self, n: usize) -> Option<&Group> {
+        self.hosts[n].strong.as_ref()?.group()
+    }
+
     pub(super) fn leader(&self) -> Option<usize> {
         let leads = |host: &Host| {
             let group = host.strong.as_ref().and_then(Strong::group);
@@ -444,8 +597,7 @@ impl Net {
 
     /// Who votes, once a change is through.
     pub(super) fn voters(&self, n: usize) -> BTreeSet<VoterId> {
-        let group = self.hosts[n].strong.as_ref().and_then(Strong::group);
-        let config = group.map(|group| group.log().config());
+        let config = self.group(n).map(|group| group.log().config());
         let config = config.filter(|config| config.outgoing.is_empty());
         config
             .map(|config| config.voters.clone())

@@ -10,9 +10,9 @@ fn key(text: &str) -> Key {
 }
 
 /// A group whose sessions count their requests.
-struct Group {
-    state: State,
-    sequences: BTreeMap<SessionId, u64>,
+pub(super) struct Group {
+    pub(super) state: State,
+    pub(super) sequences: BTreeMap<SessionId, u64>,
 }
 
 impl Default for Group {
@@ -26,14 +26,14 @@ impl Default for Group {
 type Answer = Result<Outcome, Refusal>;
 
 impl Group {
-    fn open(&mut self) -> SessionId {
+    pub(super) fn open(&mut self) -> SessionId {
         match self.state.apply(&Command::Open { ttl_ms: 1_000 }) {
             Some(Ok(Outcome::Opened { session })) => session,
             other => panic!("{other:?}"),
         }
     }
 
-    fn ask(&mut self, session: SessionId, request: Request) -> Answer {
+    pub(super) fn ask(&mut self, session: SessionId, request: Request) -> Answer {
         let sequence = self.sequences.entry(session).or_default();
         *sequence += 1;
         let command = Command::Request {
@@ -45,7 +45,13 @@ impl Group {
         self.state.apply(&command).unwrap()
     }
 
-    fn put(&mut self, session: SessionId, name: &str, value: &[u8], owner: Owner) -> Answer {
+    pub(super) fn put(
+        &mut self,
+        session: SessionId,
+        name: &str,
+        value: &[u8],
+        owner: Owner,
+    ) -> Answer {
         let put = KeyOp::Put {
             key: key(name),
             value: value.to_vec(),
@@ -78,17 +84,17 @@ impl Group {
         self.ask(session, request)
     }
 
-    fn alone(&mut self, session: SessionId, lock: &str) -> Answer {
+    pub(super) fn alone(&mut self, session: SessionId, lock: &str) -> Answer {
         self.acquire(session, lock, Mode::Exclusive, Wait::Forever)
     }
 
-    fn release(&mut self, session: SessionId, lock: &str) {
+    pub(super) fn release(&mut self, session: SessionId, lock: &str) {
         let lock = key(lock);
         let released = self.ask(session, Request::Release { lock });
         assert_eq!(released, Ok(Outcome::Released));
     }
 
-    fn holders(&self, lock: &str) -> Vec<(SessionId, Token)> {
+    pub(super) fn holders(&self, lock: &str) -> Vec<(SessionId, Token)> {
         let lock = self.state.lock(&key(lock));
         let holders = lock.into_iter().flat_map(Lock::holders);
         holders
@@ -414,7 +420,7 @@ fn any_request() -> impl Strategy<Value = Request> {
 }
 
 /// What one of four sessions does next; `None`: it ends, and another begins.
-fn any_steps() -> impl Strategy<Value = Vec<(usize, Option<Request>)>> {
+pub(super) fn any_steps() -> impl Strategy<Value = Vec<(usize, Option<Request>)>> {
     let step = (
         0..4usize,
         prop_oneof![9 => any_request().prop_map(Some), 1 => Just(None)],

@@ -6,27 +6,44 @@
 //! Where we differ:
 //!
 //! * What was never answered stays open for ever: it may come at any later time, or never.
-//! * What fits and changes nothing is put in its place at once, and no other order is tried: it can be moved to the front of every order.
+//! * What fits and only looks is put in its place at once, and no other order is tried: it can be moved to the front of every order.
+//!
+//! ```
+//! use meshwork::sim::workload::linear::{Entry, Op, Saw, check};
+//!
+//! let wrote = Entry { invoked: 1, returned: Some((2, Saw::Written)), op: Op::Write(7) };
+//! let read = |value| Entry { invoked: 3, returned: Some((4, Saw::Value(value))), op: Op::Read };
+//! assert!(check(&[wrote, read(Some(7))]).is_ok());
+//! assert!(check(&[wrote, read(None)]).is_err(), "a stale read");
+//! ```
 
 use std::collections::HashSet;
+use std::fmt;
 
 /// What a client asked of a register. Every value is written by one operation only, so that a value tells who wrote it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Op {
+pub enum Op {
     /// What is its value?
     Read,
     /// This is its value from now on.
     Write(u64),
-    /// The same, and what was it before?
+    /// It has no value from now on.
+    Delete,
+    /// This is its value from now on, and what was it before?
     Swap(u64),
-    /// If it is as expected it is this from now on.
-    Cas { expect: Option<u64>, new: u64 },
+    /// If it is as expected it is the new one from now on.
+    Cas {
+        /// The value that it has to have; `None`: it has to have none.
+        expect: Option<u64>,
+        /// The new value.
+        new: u64,
+    },
 }
 
 /// What a client was told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Saw {
-    /// A write was done.
+pub enum Saw {
+    /// A write or delete was done.
     Written,
     /// The value that was read, or the one before a swap.
     Value(Option<u64>),
@@ -38,32 +55,49 @@ pub(super) enum Saw {
 
 /// One operation of one client, by a clock that all of them share and that never stands still.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
+pub struct Entry {
     /// When it was asked for.
-    pub(super) invoked: u64,
+    pub invoked: u64,
     /// When the answer came, and what it was; `None`: there was none, or one that does not say whether it was done.
-    pub(super) returned: Option<(u64, Saw)>,
+    pub returned: Option<(u64, Saw)>,
     /// What was asked for.
-    pub(super) op: Op,
+    pub op: Op,
 }
 
 /// A history that no order explains, or none that could be checked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum CheckHistory {
-    /// It is not linearizable. These were put in order at best, with that value at their end; none of those that are open there can be the next.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CheckHistory {
+    /// It is not linearizable: the register's fault.
+    #[error(
+        "after {placed} operations, which end with the value {}, none of these can be the next: {}",
+        shown(*value),
+        listed(open)
+    )]
     NotLinearizable {
-        placed: usize,
+        /// So many were put in order at best.
+        placed: u32,
+        /// The value at the end of those.
         value: Option<u64>,
+        /// What was open there.
         open: Vec<Entry>,
     },
-    /// It has more operations than are looked at.
-    TooLong { entries: usize },
-    /// So many configurations were tried, and it is not known.
-    TooHard { tried: usize },
+    /// It has more operations than are looked at: the caller's fault, who has to ask less of one key.
+    #[error("it has {entries} operations; at most {ENTRIES_MAX} are looked at")]
+    TooLong {
+        /// How many it has.
+        entries: usize,
+    },
+    /// So many configurations were tried, and it is not known: too much was open at one time.
+    #[error("it is not known after {tried} tries")]
+    TooHard {
+        /// How many.
+        tried: usize,
+    },
 }
 
 /// Operations of one key that are looked at.
-pub(super) const ENTRIES_MAX: usize = 256;
+pub const ENTRIES_MAX: usize = 256;
 
 /// Configurations that are tried: some seconds, and some hundred MB.
 const TRIED_MAX: usize = 2_000_000;
@@ -76,7 +110,12 @@ struct Placed([u64; ENTRIES_MAX / 64]);
 type Configuration = (Placed, Option<u64>);
 
 /// Whether one order of the operations explains what their clients saw, with a register that has no value at first.
-pub(super) fn check(history: &[Entry]) -> Result<(), CheckHistory> {
+///
+/// Takes microseconds for each operation where few are open at a time, and is exponential in how many are.
+///
+/// # Errors
+/// [`CheckHistory`].
+pub fn check(history: &[Entry]) -> Result<(), CheckHistory> {
     let mut entries = history.to_vec();
     // Nobody saw what such a read would have found.
     entries.retain(|entry| entry.returned.is_some() || entry.op != Op::Read);
@@ -86,10 +125,10 @@ pub(super) fn check(history: &[Entry]) -> Result<(), CheckHistory> {
         return Err(CheckHistory::TooLong { entries });
     }
     let mut tried = HashSet::new();
-    let mut left = vec![(Placed::default(), None)];
-    let mut best = left[0];
+    let mut best = (Placed::default(), None);
+    let mut left = vec![best];
     while let Some(configuration) = left.pop() {
-        let configuration = place_what_changes_nothing(&entries, configuration);
+        let configuration = place_what_looks(&entries, configuration);
         if !tried.insert(configuration) {
             continue;
         }
@@ -101,17 +140,17 @@ pub(super) fn check(history: &[Entry]) -> Result<(), CheckHistory> {
         if placed.count() > best.0.count() {
             best = configuration;
         }
-        let next = candidates(&entries, &placed);
-        if next.iter().all(|n| entries[*n].returned.is_none()) {
+        // The last is tried first: those that were answered, and of them the one that was asked for first.
+        let next = candidates(&entries, &placed).into_iter().rev();
+        let (open, answered): (Vec<_>, Vec<_>) =
+            next.partition(|(_, entry)| entry.returned.is_none());
+        if answered.is_empty() {
             return Ok(());
         }
-        // The last is tried first: those that were answered, and of them the one that was asked for first.
-        let (open, answered): (Vec<_>, Vec<_>) = next
-            .into_iter()
-            .rev()
-            .partition(|n| entries[*n].returned.is_none());
-        for n in open.into_iter().chain(answered) {
-            if let Some(after) = entries[n].after(value).filter(|after| *after != value) {
+        for (n, entry) in open.into_iter().chain(answered) {
+            // What was not answered and would change nothing can as well stay open.
+            let counts = |after: &Option<u64>| *after != value || entry.returned.is_some();
+            if let Some(after) = entry.after(value).filter(counts) {
                 left.push((placed.with(n), after));
             }
         }
@@ -121,12 +160,12 @@ pub(super) fn check(history: &[Entry]) -> Result<(), CheckHistory> {
     Err(CheckHistory::NotLinearizable {
         placed: placed.count(),
         value,
-        open: open.into_iter().map(|n| entries[n]).collect(),
+        open: open.into_iter().map(|(_, entry)| *entry).collect(),
     })
 }
 
 /// The operations that can be the next: those that were asked for before any other that is left was answered.
-fn candidates(entries: &[Entry], placed: &Placed) -> Vec<usize> {
+fn candidates<'a>(entries: &'a [Entry], placed: &Placed) -> Vec<(usize, &'a Entry)> {
     let mut first_answer = u64::MAX;
     let mut found = Vec::new();
     for (n, entry) in entries.iter().enumerate() {
@@ -134,22 +173,18 @@ fn candidates(entries: &[Entry], placed: &Placed) -> Vec<usize> {
             break;
         }
         if !placed.has(n) {
-            found.push(n);
+            found.push((n, entry));
             first_answer = first_answer.min(entry.returned_at());
         }
     }
     found
 }
 
-fn place_what_changes_nothing(
-    entries: &[Entry],
-    (mut placed, value): Configuration,
-) -> Configuration {
+fn place_what_looks(entries: &[Entry], (mut placed, value): Configuration) -> Configuration {
     loop {
         let before = placed;
-        for n in candidates(entries, &placed) {
-            let answered = entries[n].returned.is_some();
-            if answered && entries[n].after(value) == Some(value) {
+        for (n, entry) in candidates(entries, &placed) {
+            if entry.only_looked() && entry.after(value).is_some() {
                 placed = placed.with(n);
             }
         }
@@ -164,11 +199,18 @@ impl Entry {
         self.returned.map_or(u64::MAX, |(at, _)| at)
     }
 
+    /// Whether its answer says that it changed nothing, wherever it stands.
+    fn only_looked(&self) -> bool {
+        let saw = self.returned.map(|(_, saw)| saw);
+        saw == Some(Saw::Kept) || (saw.is_some() && self.op == Op::Read)
+    }
+
     /// The value after it when it was this before; `None` if its client saw something else.
     fn after(&self, value: Option<u64>) -> Option<Option<u64>> {
         let (after, sees) = match self.op {
             Op::Read => (value, Saw::Value(value)),
             Op::Write(new) => (Some(new), Saw::Written),
+            Op::Delete => (None, Saw::Written),
             Op::Swap(new) => (Some(new), Saw::Value(value)),
             Op::Cas { expect, new } if expect == value => (Some(new), Saw::Changed),
             Op::Cas { .. } => (value, Saw::Kept),
@@ -180,20 +222,53 @@ impl Entry {
 
 impl Placed {
     fn has(&self, n: usize) -> bool {
-        self.0[n / 64] & (1 << (n % 64)) != 0
+        let bits = self.0.get(n / 64);
+        bits.is_some_and(|bits| bits & (1 << (n % 64)) != 0)
     }
 
     fn with(mut self, n: usize) -> Self {
-        self.0[n / 64] |= 1 << (n % 64);
+        if let Some(bits) = self.0.get_mut(n / 64) {
+            *bits |= 1 << (n % 64);
+        }
         self
     }
 
-    fn count(&self) -> usize {
-        self.0
-            .iter()
-            .map(|bits| usize::try_from(bits.count_ones()).unwrap())
-            .sum()
+    fn count(&self) -> u32 {
+        self.0.iter().map(|bits| bits.count_ones()).sum()
     }
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.op {
+            Op::Read => f.write_str("read"),
+            Op::Write(new) => write!(f, "write {new}"),
+            Op::Delete => f.write_str("delete"),
+            Op::Swap(new) => write!(f, "swap for {new}"),
+            Op::Cas { expect, new } => write!(f, "change {} to {new}", shown(expect)),
+        }?;
+        match self.returned {
+            None => write!(f, " asked at {}, never answered", self.invoked),
+            Some((at, saw)) => {
+                write!(f, " asked at {}, answered at {at}: ", self.invoked)?;
+                match saw {
+                    Saw::Written => f.write_str("done"),
+                    Saw::Value(value) => f.write_str(&shown(value)),
+                    Saw::Changed => f.write_str("changed"),
+                    Saw::Kept => f.write_str("it was another"),
+                }
+            }
+        }
+    }
+}
+
+fn shown(value: Option<u64>) -> String {
+    value.map_or_else(|| "none".to_owned(), |value| value.to_string())
+}
+
+fn listed(entries: &[Entry]) -> String {
+    let entries: Vec<String> = entries.iter().map(Entry::to_string).collect();
+    entries.join("; ")
 }
 
 #[cfg(test)]
@@ -377,6 +452,37 @@ mod tests {
         let history = [write(1, 2, 1), open(3, Op::Write(2)), kept, write(7, 8, 4)];
         assert_eq!(check(&history), Ok(()));
         assert!(is_refused(&[write(1, 2, 1), kept, write(7, 8, 4)]));
+    }
+
+    #[test]
+    fn a_deleted_value_is_gone_and_nothing_else() {
+        let delete = |invoked, returned| done(invoked, returned, Op::Delete, Saw::Written);
+        let history = [
+            delete(1, 2),
+            write(3, 4, 1),
+            delete(5, 6),
+            read(7, 8, None),
+            cas(9, 10, None, 2, Saw::Changed),
+        ];
+        assert_eq!(check(&history), Ok(()));
+        assert!(is_refused(&[
+            write(1, 2, 1),
+            delete(3, 4),
+            read(5, 6, Some(1))
+        ]));
+        // It could have come first, when there was nothing to delete, and came last.
+        let late = [delete(1, 9), write(2, 3, 1), read(10, 11, None)];
+        assert_eq!(check(&late), Ok(()));
+        // What was never answered may be why there is nothing.
+        let lost = [write(1, 2, 1), open(3, Op::Delete), read(4, 5, None)];
+        assert_eq!(check(&lost), Ok(()));
+        let back = [
+            write(1, 2, 1),
+            open(3, Op::Delete),
+            read(4, 5, None),
+            read(6, 7, Some(1)),
+        ];
+        assert!(is_refused(&back));
     }
 
     #[test]

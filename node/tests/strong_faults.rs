@@ -1,0 +1,175 @@
+//! Processes that stand still while others go on: what they say and write when they run again.
+#![cfg(feature = "program")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on fails"
+)]
+
+#[path = "program/site.rs"]
+#[expect(dead_code, reason = "the tests of the program use all of it")]
+mod site;
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Stdio};
+
+use serde_json::{Value as Json, json};
+
+use crate::site::{PATIENCE, Site, eventually};
+
+const AT: [&str; 4] = ["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"];
+
+/// Nodes that vote, once all of them do.
+fn voters(count: usize) -> Vec<Site> {
+    let mut first = Site::empty();
+    let home = ["init", "--mesh", "home", "--name", "n0", "--voter"];
+    first.ok(&[&home[..], &AT].concat());
+    first.up();
+    let mut sites = vec![first];
+    for n in 1..count {
+        let mut site = Site::empty();
+        let (ticket, name) = (sites[0].invite(), format!("n{n}"));
+        let join = ["join", &ticket, "--name", &name, "--voter"];
+        site.ok(&[&join[..], &AT].concat());
+        site.up();
+        sites.push(site);
+    }
+    for site in &sites {
+        eventually("all of them vote", || {
+            let status = status(site);
+            let members = status["members"].as_array()?;
+            let voters = members.iter().filter(|member| member["role"] == "voter");
+            (voters.count() == count && status["leader"].is_string()).then_some(())
+        });
+    }
+    sites
+}
+
+fn status(site: &Site) -> Json {
+    site.json(&["strong", "status", "--json"])
+}
+
+/// A namespace that all of them know for a strong one.
+fn bank(sites: &[Site]) {
+    sites[0].ok(&["namespace", "create", "bank", "--strong"]);
+    for site in sites {
+        eventually("it has heard of the namespace", || {
+            let known = site.ok(&["namespace", "list"]);
+            (known == "bank\n").then_some(())
+        });
+    }
+}
+
+/// Begins a transaction whose answer may be long in coming.
+fn begin_txn(site: &Site, transaction: &Json) -> Child {
+    let mut txn = site.command(&["txn", "-"]);
+    let txn = txn.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut txn = txn.stderr(Stdio::null()).spawn().unwrap();
+    let mut stdin = txn.stdin.take().unwrap();
+    stdin.write_all(transaction.to_string().as_bytes()).unwrap();
+    txn
+}
+
+/// Takes a lock, and says under which token, while the command goes on.
+fn hold(site: &Site, ttl: &str) -> (Child, u64) {
+    let lock = ["lock", "jobs/a", "--ttl", ttl, "--wait", "15s"];
+    let mut lock = site.command(&lock);
+    let mut holder = lock.stdout(Stdio::piped()).spawn().unwrap();
+    let mut token = String::new();
+    let mut lines = BufReader::new(holder.stdout.take().unwrap());
+    lines.read_line(&mut token).unwrap();
+    (holder, token.trim().parse().unwrap())
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Writes {
+    IfHeld,
+    Anyway,
+}
+
+fn write(value: &str, token: u64, writes: Writes) -> Json {
+    let conditions = match writes {
+        Writes::IfHeld => json!([{"lock": "jobs/a", "token": token}]),
+        Writes::Anyway => json!([]),
+    };
+    json!({"if": conditions, "then": [{"put": "bank/account", "value": value}]})
+}
+
+/// A holder is paused beyond the end of its lock, and writes when it runs again, after the next holder has written. Says what is kept.
+fn paused(first: &Site, second: &Site, writes: Writes) -> String {
+    let (mut holder, old) = hold(second, "1s");
+    second.signal("-STOP");
+    let (mut next, new) = hold(first, "10s");
+    assert!(new > old);
+    let written = begin_txn(first, &write("second", new, Writes::IfHeld));
+    let written = written.wait_with_output().unwrap();
+    let written: Json = serde_json::from_slice(&written.stdout).unwrap();
+    assert_eq!(written["succeeded"], true);
+    let late = begin_txn(second, &write("first", old, writes));
+    second.signal("-CONT");
+    assert!(late.wait_with_output().unwrap().status.success());
+    let told = eventually("the first holder is told", || holder.try_wait().unwrap());
+    assert!(!told.success());
+    let kept = first.ok(&["get", "bank/account"]);
+    next.kill().unwrap();
+    next.wait().unwrap();
+    kept
+}
+
+#[test]
+fn a_holder_that_was_paused_is_stopped_by_its_token_and_by_nothing_else() {
+    let mut sites = voters(1);
+    sites.push(Site::joined("other", &sites[0].invite()));
+    bank(&sites);
+    let [first, second] = &sites[..] else {
+        panic!("two nodes");
+    };
+    assert_eq!(paused(first, second, Writes::IfHeld), "second\n");
+    // What the token was for: without it the write of the next holder is lost.
+    assert_eq!(paused(first, second, Writes::Anyway), "first\n");
+}
+
+/// A read that its node will find when it runs again.
+fn begin_read(site: &Site) -> TcpStream {
+    let read = |name: &str| fs::read_to_string(site.folder().join(name)).unwrap();
+    let (address, token) = (read("door.addr"), read("door.token"));
+    let address = address.trim().trim_start_matches("http://");
+    let head = format!(
+        "GET /v1/strong/keys/bank/account HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
+         Authorization: Bearer {}\r\n\r\n",
+        token.trim()
+    );
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(head.as_bytes()).unwrap();
+    stream
+}
+
+#[test]
+fn a_leader_that_stood_still_answers_no_read_with_what_it_knew() {
+    let sites = voters(3);
+    bank(&sites);
+    sites[0].ok(&["put", "bank/account", "old"]);
+    let leader = status(&sites[0])["leader"].as_str().unwrap().to_owned();
+    let leads = |site: &&Site| site.json(&["status", "--json"])["id"] == leader;
+    let leader = sites.iter().find(leads).unwrap();
+    let other = sites.iter().find(|site| !leads(site)).unwrap();
+    leader.signal("-STOP");
+    eventually("the others have elected one of them, and go on", || {
+        let put = other.run(&["put", "bank/account", "new"]);
+        put.status.success().then_some(())
+    });
+    let reads: Vec<TcpStream> = (0..20).map(|_| begin_read(leader)).collect();
+    leader.signal("-CONT");
+    let mut found = 0;
+    for mut read in reads {
+        let mut answer = String::new();
+        read.read_to_string(&mut answer).unwrap();
+        assert!(!answer.contains("\"old\""), "{answer}");
+        found += u32::from(answer.starts_with("HTTP/1.1 200") && answer.contains("\"new\""));
+    }
+    println!("{found} reads were answered in time");
+    assert_eq!(leader.ok(&["get", "bank/account"]), "new\n");
+}
