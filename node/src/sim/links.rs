@@ -145,14 +145,10 @@ impl Inner {
         }
     }
 
-    /// The process answers nothing for so long; if it is long, both ends take their links for lost.
-    pub(crate) fn freeze_links_of(&mut self, machine: usize, time: Duration) {
-        if time < IDLE_TIMEOUT {
-            return;
-        }
-        for (peer, id) in self.links_of(machine) {
-            self.lose_later(peer, machine, id, IDLE_TIMEOUT);
-            self.lose_later(machine, peer, id, time);
+    /// The process answers nothing from now on, or answers again.
+    pub(crate) fn hear_of(&mut self, machine: usize) {
+        for (peer, _) in self.links_of(machine) {
+            self.path_changed(machine, peer);
         }
     }
 
@@ -180,19 +176,23 @@ impl Inner {
     }
 
     fn path_changed(&mut self, a: usize, b: usize) {
-        let open = self.network.is_open(a, b);
+        let frozen = [a, b].iter().any(|end| self.machines[*end].is_frozen());
+        let silent = frozen || !self.network.is_open(a, b);
         let Some(link) = self.network.links.get_mut(&pair(a, b)) else {
             return;
         };
-        link.silence += 1;
-        let (link, silence) = (link.id, link.silence);
-        if !open {
-            let silent = Event::LinkSilent {
-                pair: pair(a, b),
-                link,
-                silence,
-            };
-            self.queue.push(self.now + IDLE_TIMEOUT, silent);
+        if link.silent != silent {
+            link.silent = silent;
+            link.silence += 1;
+            let (link, silence) = (link.id, link.silence);
+            if silent {
+                let silent = Event::LinkSilent {
+                    pair: pair(a, b),
+                    link,
+                    silence,
+                };
+                self.queue.push(self.now + IDLE_TIMEOUT, silent);
+            }
         }
         for carried in self.network.take_stalled(a, b) {
             self.give_to_network(carried);

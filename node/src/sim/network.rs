@@ -130,7 +130,9 @@ pub(crate) struct Link {
     pub(crate) dead: bool,
     /// What each end was asked over it.
     pub(crate) asked: Ends<BTreeSet<u64>>,
-    /// Counts the times at which the path broke or healed.
+    /// Whether nothing comes through now: the path is broken, or an end is frozen.
+    pub(crate) silent: bool,
+    /// Counts the times at which it fell silent, or spoke again.
     pub(crate) silence: u64,
 }
 
@@ -225,6 +227,7 @@ impl Network {
             last_arrival: Ends::default(),
             dead: false,
             asked: Ends::default(),
+            silent: false,
             silence: 0,
         };
         self.links.insert(pair(a, b), link);

@@ -157,7 +157,7 @@ impl Inner {
         if let Some(run) = self.machines[machine].running() {
             self.note(format_args!("n{machine} freezes for {time:?}"));
             self.machines[machine].paused += 1;
-            self.freeze_links_of(machine, time);
+            self.hear_of(machine);
             self.later_on(machine, run, time, Local::Resume);
         }
     }
@@ -170,6 +170,7 @@ impl Inner {
         }
         let inbox = std::mem::take(&mut target.inbox);
         self.note(format_args!("n{machine} goes on"));
+        self.hear_of(machine);
         for local in inbox {
             self.happen_to(machine, local);
         }

@@ -37,6 +37,7 @@ pub async fn settle<C: Client>(
     };
     let start = clock.now();
     loop {
+        let waited = clock.now().saturating_sub(start);
         let (mut shows, mut unread) = (Shows::new(), Vec::new());
         for (node, client) in nodes {
             let shown = shows.entry(*node).or_default();
@@ -52,17 +53,16 @@ pub async fn settle<C: Client>(
         } else {
             Vec::new()
         };
-        let spent = clock.now().saturating_sub(start);
         if unread.is_empty() && violations.is_empty() {
-            return Ok(spent);
+            return Ok(clock.now().saturating_sub(start));
         }
-        // A link that broke while its node was frozen is still to be noticed, and made anew.
+        // A link that broke while its node was frozen is still to be noticed, and made anew; what was asked before that is not answered.
         let patience = if unread.is_empty() {
             within
         } else {
             within.max(ANSWER_PATIENCE)
         };
-        if spent >= patience {
+        if waited >= patience {
             return Err(Unsettled { unread, violations });
         }
         clock.sleep(PAUSE).await;
