@@ -1,4 +1,4 @@
-//! The HTTP door: JSON over HTTP/1.1 for programs on this machine, events by server-sent events, metrics for Prometheus.
+//! The HTTP door: JSON over HTTP/1.1 and HTTP/2 for programs on this machine, events by server-sent events, metrics for Prometheus.
 //!
 //! It is described by `openapi.json`, served at `/v1/openapi.json`. Who has the token in the data folder may do all that the
 //! door offers. A web page can do nothing, even in a browser on this machine: requests with an `Origin`, or addressed to a
@@ -7,6 +7,7 @@
 //! Everything that a client can fill has a bound: connections, requests under way, streams, heads, bodies, and the time that
 //! each may take. Most bounds end in 413, 429 or 408; connections beyond theirs wait in the system's backlog.
 
+mod beside;
 mod body;
 mod documents;
 mod element;

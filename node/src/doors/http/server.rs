@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
@@ -15,6 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::beside::{Beside, Requests};
 use super::patience::Patient;
 use super::routes;
 use super::state::{Door, Errand};
@@ -232,7 +233,8 @@ async fn serve(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::trace!(%error, "a socket option was not set");
     }
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+    let beside = Beside::default();
+    let mut builder = auto::Builder::new(beside.clone());
     builder
         .http1()
         .timer(TokioTimer::new())
@@ -248,11 +250,16 @@ async fn serve(
     let service = TowerToHyperService::new(router);
     let connection = builder.serve_connection(TokioIo::new(Patient::new(stream)), service);
     let mut connection = std::pin::pin!(connection);
+    let mut requests = Requests::default();
     let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stop.cancelled() => {
+        ended = requests.drive(&beside, connection.as_mut()) => Some(ended),
+        () = stop.cancelled() => None,
+    };
+    let ended = match ended {
+        Some(ended) => ended,
+        None => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            requests.drive(&beside, connection).await
         }
     };
     if let Err(error) = ended {
