@@ -31,6 +31,9 @@ fn main() -> std::io::Result<()> {
     identifiers(&mut seeds);
     reconciliation(&mut seeds);
     doors(&mut seeds);
+    let [snapshot, backup] = meshwork_fuzz::strong::seeds();
+    seeds.insert("strong_snapshot", vec![snapshot]);
+    seeds.insert("strong_backup", vec![backup]);
     for (target, _) in TARGETS {
         let seeds = seeds.remove(target).unwrap_or_else(|| histories(target));
         let folder = Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -17,6 +17,11 @@ pub mod placement;
 pub mod reconciliation;
 pub mod records;
 pub mod replication;
+#[expect(
+    dead_code,
+    reason = "the node calls more of its own files than the targets do"
+)]
+pub mod strong;
 pub mod texts;
 pub mod writing;
 
@@ -54,6 +59,11 @@ pub const TARGETS: &[(&str, fn(&[u8]))] = &[
     ("reconcile_sets", |bytes| {
         typed(bytes, reconciliation::reconcile_sets)
     }),
+    ("strong_backup", strong::strong_backup),
+    ("strong_commands", |bytes| {
+        typed(bytes, strong::strong_commands)
+    }),
+    ("strong_snapshot", strong::strong_snapshot),
     ("sync_message", |bytes| {
         typed(bytes, replication::sync_message)
     }),
