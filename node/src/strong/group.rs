@@ -7,7 +7,7 @@
 //! * All commands that came in together are one entry: one record, one flush, one broadcast.
 //! * A change of the voters, and that it was committed, is on disk before anything leaves that follows from it: raft takes its voters from what
 //!   it has applied, and a voter that forgot it could count an old majority.
-//! * Election timeouts come from our own seeded generator.
+//! * Voters take turns at asking for an election, instead of drawing lots; chance decides only within a turn, from our own seed.
 
 mod snapshots;
 
@@ -476,8 +476,22 @@ impl Group {
         }
     }
 
+    /// How long this voter waits for a leader, in ticks. All have another turn in each term, and wait for those before them: the first to
+    /// miss a leader has won before the second asks, and one that cannot win holds the others up once.
     fn draw_timeout(&mut self) -> usize {
-        self.rng.random_range(ELECTION_TICKS..2 * ELECTION_TICKS)
+        let (me, config) = (self.log().head.me, self.log().config());
+        let voters = config.voters.union(&config.outgoing);
+        let mut others: Vec<VoterId> = voters.copied().collect();
+        others.retain(|voter| Some(*voter) != self.stood.leader);
+        let count = others.len().max(1);
+        let place = others.iter().position(|voter| *voter == me).unwrap_or(0);
+        let rounds = self.stood.term % u64::try_from(count).unwrap_or(1);
+        let turn = (place + usize::try_from(rounds).unwrap_or(0)) % count;
+        let apart = (ELECTION_TICKS - 1) / count;
+        // Two may have the same turn while one knows of other voters than the other.
+        let late = self.rng.random_range(0..(apart / 2).max(1));
+        // Whoever heard of the leader a tick later must miss it too, or it does not listen.
+        ELECTION_TICKS + 1 + turn * apart + late
     }
 
     fn keep_timeout(&mut self) {
@@ -641,8 +655,7 @@ impl Group {
             Ok(roles) => {
                 let config = change.applied(entry.index, self.log().config(), &roles);
                 self.raft.mut_store().set_config(config, &mut self.open);
-                self.barrier = self.next_batch;
-                self.after(self.barrier, Effect::Reconfigured);
+                self.note_reconfigured();
             }
             // The same for everybody: it makes no sense where it stands, and changes nothing.
             Err(error) => tracing::warn!(%error, "a change of the voters cannot be applied"),
@@ -667,6 +680,13 @@ impl Group {
             }
             self.after(self.barrier, Effect::Turned);
         }
+    }
+
+    /// Other voters are in the open batch: nothing leaves that follows from them before that is durable.
+    fn note_reconfigured(&mut self) {
+        self.timeout = self.draw_timeout();
+        self.barrier = self.next_batch;
+        self.after(self.barrier, Effect::Reconfigured);
     }
 
     /// Tells raft how far the state has come, as far as it may know.

@@ -209,8 +209,7 @@ impl Group {
         let index = head.index;
         self.raft.mut_store().install(head, &mut self.open);
         put_parts(&mut self.open, index, parts);
-        self.barrier = self.next_batch;
-        self.after(self.barrier, Effect::Reconfigured);
+        self.note_reconfigured();
     }
 }
 

@@ -47,6 +47,20 @@ pub(super) fn group(seed: u64, count: usize) -> Net {
     net
 }
 
+/// With lots drawn between one election timeout and two, the first of two followers would come a third later in the mean.
+#[test]
+fn the_next_leader_is_there_soon_after_one_election_timeout() {
+    for seed in 0..30 {
+        for count in [3, 5] {
+            let mut net = group(seed, count);
+            net.run_for(ms(seed * 7));
+            let died = net.now;
+            net.crash(net.leader().unwrap());
+            assert!(net.run_until(died + ms(1_200), |net| net.leader().is_some()));
+        }
+    }
+}
+
 #[test]
 fn the_first_able_node_forms_a_group_of_its_own() {
     let mut net = Net::new(1, 1);
