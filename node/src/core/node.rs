@@ -372,7 +372,7 @@ impl Node {
 
     /// The next thing to do; call it until it returns `None` after every other call.
     pub fn poll_output(&mut self) -> Option<Output> {
-        let output = self.outputs.pop_front();
+        let output = self.outputs.pop_front().or_else(|| self.poll_strong());
         output.or_else(|| {
             let output = self.replication.poll_output()?;
             Some(from_replication(output, &mut self.batches))
@@ -511,29 +511,30 @@ impl Node {
         if core::mem::take(&mut self.view_changed) {
             self.follow_members(now);
         }
-        while let Some(output) = self.strong.poll_output() {
-            self.take_strong(output);
-        }
     }
 
-    fn take_strong(&mut self, output: StrongOutput) {
-        let output = match output {
-            StrongOutput::Namespaces(namespaces) => {
-                return self.replication.leave_to_strong(namespaces);
-            }
-            StrongOutput::Send(to, frame) => Output::Send {
-                to,
-                class: class_of(&frame),
-                frame,
-            },
-            StrongOutput::Store(stored, batch) => Output::Store {
-                id: self.batches.hand_over(Whose::Strong(stored)),
-                batch,
-            },
-            StrongOutput::Done(id, result) => Output::Strong { id, result },
-            StrongOutput::Lost(session) => Output::SessionLost(session),
-        };
-        self.outputs.push_back(output);
+    /// The next thing that the strong part wants done outside of the core.
+    fn poll_strong(&mut self) -> Option<Output> {
+        loop {
+            let output = match self.strong.poll_output()? {
+                StrongOutput::Namespaces(namespaces) => {
+                    self.replication.leave_to_strong(namespaces);
+                    continue;
+                }
+                StrongOutput::Send(to, frame) => Output::Send {
+                    to,
+                    class: class_of(&frame),
+                    frame,
+                },
+                StrongOutput::Store(stored, batch) => Output::Store {
+                    id: self.batches.hand_over(Whose::Strong(stored)),
+                    batch,
+                },
+                StrongOutput::Done(id, result) => Output::Strong { id, result },
+                StrongOutput::Lost(session) => Output::SessionLost(session),
+            };
+            return Some(output);
+        }
     }
 
     /// Brings placement and connections in line with the members.

@@ -16,6 +16,7 @@ use rand_chacha::ChaCha8Rng;
 use super::backups::Backups;
 use super::client::{Client, StrongDone, StrongError, StrongRequest, Wish};
 use super::command::{Outcome, SessionId};
+use super::frames::Frames;
 use super::group::{Effect, Group, GroupConfig, Who};
 use super::growth::{Able, Growth};
 use super::leader::{Leader, leader_of};
@@ -111,6 +112,9 @@ pub(crate) struct Strong {
     ask_to_form: Option<Time>,
     /// How often the group was opened: a batch of an earlier one is none of this.
     opened: u64,
+    /// When something last happened, if what follows from it is still to be worked out.
+    touched: Option<Time>,
+    frames: Frames,
     outputs: VecDeque<StrongOutput>,
 }
 
@@ -168,6 +172,8 @@ impl Strong {
             connected: BTreeSet::new(),
             ask_to_form: None,
             opened: 0,
+            touched: Some(now),
+            frames: Frames::default(),
             outputs: VecDeque::new(),
         };
         if let Err(error) = strong.restore(now) {
@@ -178,7 +184,6 @@ impl Strong {
             strong.ask_to_form = Some(now);
         }
         strong.client.handle_connected(now, strong.setup.me);
-        strong.after(now);
         strong
     }
 
@@ -203,7 +208,7 @@ impl Strong {
         timeout: Duration,
     ) {
         self.client.request(now, id, request, now + timeout);
-        self.after(now);
+        self.touched = Some(now);
     }
 
     pub(crate) fn handle_connected(&mut self, now: Time, peer: NodeId) {
@@ -212,29 +217,31 @@ impl Strong {
         if let Some(roster) = self.roster.clone() {
             self.send(peer, &Message::Roster(Box::new(roster)));
         }
-        self.after(now);
+        self.touched = Some(now);
     }
 
     pub(crate) fn handle_disconnected(&mut self, now: Time, peer: NodeId) {
         self.connected.remove(&peer);
         self.client.handle_disconnected(now, peer);
         self.leader.forget(peer);
-        self.after(now);
+        self.touched = Some(now);
     }
 
     /// A frame from a member.
     ///
     /// # Errors
-    /// [`RejectStrong`]; nothing has changed then.
+    /// The first [`RejectStrong`]; the message that it is about has changed nothing.
     pub(crate) fn handle_frame(
         &mut self,
         now: Time,
         from: NodeId,
         frame: &[u8],
     ) -> Result<(), RejectStrong> {
-        let message = Message::decode(frame)?;
-        let taken = self.handle_message(now, from, message);
-        self.after(now);
+        let mut taken = Ok(());
+        for message in Message::decode(frame)? {
+            taken = taken.and(self.handle_message(now, from, message));
+        }
+        self.touched = Some(now);
         taken
     }
 
@@ -250,7 +257,7 @@ impl Strong {
             }
             Stored::Group { .. } | Stored::Roster => {}
         }
-        self.after(now);
+        self.touched = Some(now);
     }
 
     /// The disk did not take what it was given. What this voter has in memory may be more than what is on the disk: it begins again from there,
@@ -262,7 +269,7 @@ impl Strong {
             self.out = Some((failure.to_string(), again));
         }
         self.leader.resign(None);
-        self.after(now);
+        self.touched = Some(now);
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Time) {
@@ -287,7 +294,7 @@ impl Strong {
         if self.ask_to_form.is_some_and(|at| at <= now) {
             self.ask_to_form(now);
         }
-        self.after(now);
+        self.touched = Some(now);
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Time> {
@@ -309,14 +316,19 @@ impl Strong {
         times.into_iter().flatten().min()
     }
 
+    /// What is to be done next. What happened since the last call is worked out here, all of it together: one entry holds all commands
+    /// that came in, and a node is sent one frame.
     pub(crate) fn poll_output(&mut self) -> Option<StrongOutput> {
+        if let Some(now) = self.touched.take() {
+            self.work(now);
+        }
         self.outputs.pop_front()
     }
 
     /// The members that can vote, as this node sees them.
     pub(crate) fn handle_members(&mut self, now: Time, able: BTreeMap<VoterId, Able>) {
         self.growth.set_able(able);
-        self.after(now);
+        self.touched = Some(now);
     }
 
     pub(crate) fn group(&self) -> Option<&Group> {
@@ -476,34 +488,32 @@ impl Strong {
 
     fn send(&mut self, to: NodeId, message: &Message) {
         if self.connected.contains(&to) {
-            self.outputs
-                .push_back(StrongOutput::Send(to, message.encode()));
+            self.frames.push(to, message);
         }
     }
 
     /// Passes on what the parts want done, until they want nothing more.
-    fn after(&mut self, now: Time) {
-        loop {
-            let before = self.outputs.len();
+    fn work(&mut self, now: Time) {
+        let mut idle = false;
+        while !idle {
             self.serve(now);
-            let mut idle = true;
+            idle = true;
             while let Some(wish) = self.client.poll_wish() {
                 idle = false;
                 self.grant(now, wish);
             }
-            while let Some((asker, reply)) = self.leader.poll_reply() {
+            while let Some(((to, id), reply)) = self.leader.poll_reply() {
                 idle = false;
-                let (to, id) = asker;
                 if to == self.setup.me {
                     self.client.handle_reply(now, to, id, reply);
                 } else {
                     self.send(to, &Message::Reply { id, reply });
                 }
             }
-            if idle && self.outputs.len() == before {
-                return;
-            }
         }
+        let frames = self.frames.take();
+        self.outputs
+            .extend(frames.map(|(to, frame)| StrongOutput::Send(to, frame)));
     }
 
     fn grant(&mut self, now: Time, wish: Wish) {

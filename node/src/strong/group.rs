@@ -99,6 +99,13 @@ pub(crate) struct Standing {
     pub(crate) leads: bool,
 }
 
+/// An entry that this leader has made.
+struct Proposed {
+    index: u64,
+    term: u64,
+    commands: Vec<Command>,
+}
+
 /// The Raft core with what it needs.
 pub(crate) struct Group {
     raft: RawNode<Log>,
@@ -123,6 +130,8 @@ pub(crate) struct Group {
     reads: BTreeMap<u64, u64>,
     next_read: u64,
     applied: u64,
+    /// What this leader has put before the group and not seen applied, so that it need not be read again.
+    proposed: VecDeque<Proposed>,
     stood: Standing,
     fresh: Freshness,
     /// Ours, in ticks; raft draws its own after each change, and is told this one again.
@@ -259,6 +268,7 @@ impl Group {
             reads: BTreeMap::new(),
             next_read: 0,
             applied,
+            proposed: VecDeque::new(),
             stood: Standing::default(),
             fresh: Freshness::default(),
             timeout: ELECTION_TICKS,
@@ -349,13 +359,30 @@ impl Group {
         self.effects.pop_front()
     }
 
-    /// Puts commands before the group, as one entry, and says which. `None` when this is not the leader or too much is under way.
-    pub(crate) fn propose(&mut self, now: Time, commands: &[Command]) -> Option<u64> {
-        let data = postcard::to_allocvec(commands).ok()?;
-        self.raft.propose(Vec::new(), data).ok()?;
+    /// Puts commands before the group, as one entry, and says which. Refused when this is not the leader or too much is under way.
+    ///
+    /// # Errors
+    /// The commands, as they were.
+    pub(crate) fn propose(
+        &mut self,
+        now: Time,
+        commands: Vec<Command>,
+    ) -> Result<u64, Vec<Command>> {
+        let taken = postcard::to_allocvec(&commands)
+            .ok()
+            .and_then(|data| self.raft.propose(Vec::new(), data).ok());
+        if taken.is_none() {
+            return Err(commands);
+        }
         let index = self.raft.raft.raft_log.last_index();
+        let term = self.raft.raft.term;
+        self.proposed.push_back(Proposed {
+            index,
+            term,
+            commands,
+        });
         self.pump(now);
-        Some(index)
+        Ok(index)
     }
 
     /// Puts a change of the voters before the group. It takes effect once it is committed, or never.
@@ -631,7 +658,10 @@ impl Group {
         if entry.data.is_empty() {
             return Some(());
         }
-        let commands: Vec<Command> = postcard::from_bytes(&entry.data).ok()?;
+        let commands = match self.proposed_as(entry) {
+            Some(commands) => commands,
+            None => postcard::from_bytes(&entry.data).ok()?,
+        };
         let answers = commands.iter().map(|command| self.state.apply(command));
         let applied = Effect::Applied {
             index: entry.index,
@@ -640,6 +670,19 @@ impl Group {
         };
         self.after(self.barrier, applied);
         Some(())
+    }
+
+    /// What this node itself has put into an entry.
+    fn proposed_as(&mut self, entry: &Entry) -> Option<Vec<Command>> {
+        let mut found = None;
+        while let Some(proposed) = self
+            .proposed
+            .pop_front_if(|proposed| proposed.index <= entry.index)
+        {
+            let same = (proposed.index, proposed.term) == (entry.index, entry.term);
+            found = same.then_some(proposed.commands);
+        }
+        found
     }
 
     fn apply_change(&mut self, entry: &Entry) -> Option<()> {
@@ -677,6 +720,7 @@ impl Group {
             self.keep_timeout();
             if !leads {
                 self.reads.clear();
+                self.proposed.clear();
             }
             self.after(self.barrier, Effect::Turned);
         }

@@ -61,8 +61,9 @@ enum Sure {
     KeepAlive(Vec<SessionId>),
 }
 
-/// Entries under way at one time: one on the disk, one behind it, and two on their way to the followers.
-const PIPELINE: usize = 4;
+/// Entries under way at one time: one that is being made durable, and the next one, on its way to the followers. With more each would hold
+/// less, and cost as much.
+const PIPELINE: usize = 2;
 
 /// Commands that wait for the next entry.
 const INBOX: Limit = Limit {
@@ -334,12 +335,13 @@ impl Leader {
         self.count_pause(now, group);
         while self.proposed.len() < PIPELINE && !self.inbox.is_empty() {
             let (askers, commands): (Vec<_>, Vec<_>) = self.inbox.take(ENTRY).into_iter().unzip();
-            if let Some(index) = group.propose(now, &commands) {
-                self.proposed.push_back(Proposed { index, askers });
-            } else {
+            match group.propose(now, commands) {
+                Ok(index) => self.proposed.push_back(Proposed { index, askers }),
                 // Leadership is on its way to another, or the followers do not keep up.
-                self.put_off(askers, commands);
-                break;
+                Err(commands) => {
+                    self.put_off(askers, commands);
+                    break;
+                }
             }
         }
         if self.round.is_none() && !self.reads.is_empty() {

@@ -12,7 +12,7 @@ use super::sessions::Answer;
 use super::stale::Stale;
 use super::wire::RaftMessage;
 
-/// A frame of [`Class::Strong`](crate::core::Class::Strong): one version byte, then postcard.
+/// What a frame about strong keys has in it, behind one byte of version: messages in postcard, one behind the other.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Message {
     /// Between voters and learners.
@@ -236,14 +236,34 @@ impl Message {
         frame.first().is_some_and(|first| first & 0x80 != 0)
     }
 
+    /// A frame with nothing else in it.
+    #[cfg(test)]
     pub(crate) fn encode(&self) -> Vec<u8> {
-        postcard::to_extend(self, vec![VERSION])
-            .expect("encoding into a growing vector cannot fail")
+        self.encode_behind(Vec::new())
     }
 
-    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, DecodeStrong> {
-        let body = bytes.strip_prefix(&[VERSION]).ok_or(DecodeStrong)?;
-        let (message, rest) = postcard::take_from_bytes(body).ok().ok_or(DecodeStrong)?;
-        rest.is_empty().then_some(message).ok_or(DecodeStrong)
+    /// Puts it behind what is in a frame already.
+    pub(crate) fn encode_behind(&self, mut frame: Vec<u8>) -> Vec<u8> {
+        if frame.is_empty() {
+            frame.push(VERSION);
+        }
+        postcard::to_extend(self, frame).expect("encoding into a growing vector cannot fail")
+    }
+
+    /// A frame with nothing in it but a message that was encoded behind others.
+    pub(crate) fn frame_of(message: &[u8]) -> Vec<u8> {
+        [&[VERSION], message].concat()
+    }
+
+    /// The messages of a frame, in order.
+    pub(crate) fn decode(frame: &[u8]) -> Result<Vec<Self>, DecodeStrong> {
+        let mut rest = frame.strip_prefix(&[VERSION]).ok_or(DecodeStrong)?;
+        let mut messages = Vec::new();
+        while !rest.is_empty() {
+            let (message, behind) = postcard::take_from_bytes(rest).ok().ok_or(DecodeStrong)?;
+            messages.push(message);
+            rest = behind;
+        }
+        Ok(messages)
     }
 }

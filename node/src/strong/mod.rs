@@ -13,6 +13,7 @@ mod command;
 mod core;
 mod deadlines;
 mod election;
+mod frames;
 mod freshness;
 mod gathered;
 mod group;

@@ -123,13 +123,13 @@ fn a_dead_voter_makes_no_commit_dearer() {
 
 /// Appends on their way to a node, and their bytes.
 fn appends(net: &Net, to: usize) -> (usize, usize) {
-    let appends = net.on_their_way(to).filter(|frame| {
-        let message = Message::decode(frame).unwrap();
-        matches!(message, Message::Raft(_, message) if message.kind == Kind::Append)
+    let is_append = |message: &Message| matches!(message, Message::Raft(_, message) if message.kind == Kind::Append);
+    let appends = net.on_their_way(to).filter_map(|frame| {
+        let messages = Message::decode(frame).unwrap();
+        let count = messages.into_iter().filter(is_append).count();
+        (count > 0).then_some((count, frame.len()))
     });
-    appends.fold((0, 0), |(count, bytes), frame| {
-        (count + 1, bytes + frame.len())
-    })
+    appends.fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1))
 }
 
 /// Says how many bytes wait in all.
