@@ -30,7 +30,7 @@ pub(super) struct Incoming {
 }
 
 impl Group {
-    /// A part of the snapshot, for who fetches it.
+    /// A part of the snapshot, for who fetches it; `None` when there is none to be had now.
     pub(crate) fn part(
         &mut self,
         now: Time,
@@ -38,6 +38,13 @@ impl Group {
         snapshot: u64,
         part: u32,
     ) -> Option<Vec<u8>> {
+        if snapshot < self.log().snapshot().index {
+            // Another has taken its place, and is offered instead.
+            if self.fetching.remove(&to).is_some() {
+                self.raft.report_snapshot(to, SnapshotStatus::Failure);
+            }
+            return None;
+        }
         self.fetching.entry(to).and_modify(|heard| *heard = now);
         let key = part_key(snapshot, part);
         self.store.get(Space::Strong, &key).ok().flatten()

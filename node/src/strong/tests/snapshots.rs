@@ -250,6 +250,31 @@ fn a_snapshot_that_is_older_than_what_is_committed_here_is_refused() {
 }
 
 #[test]
+fn who_fetches_a_snapshot_that_another_has_replaced_is_offered_that_one() {
+    let mut net = Net::new(56, 1);
+    net.start_all();
+    net.get(0, create("a")).unwrap();
+    for n in 0..LARGE {
+        net.get(0, put(&format!("a/large{n}"), &[0; 100_000])).unwrap();
+    }
+    (0..2).for_each(|_| net.add_host());
+    let fetches = |net: &Net| {
+        let group = net.group(1);
+        group.is_some_and(|group| group.fetched().is_some())
+    };
+    assert!(net.run_until(net.now + ms(20_000), fetches));
+    // It goes on asking, and hears nothing.
+    net.muted.insert((0, 1));
+    let snapshot = |net: &Net| net.group(0).unwrap().log().snapshot().index;
+    let offered = snapshot(&net);
+    (0..2).for_each(|_| net.add_host());
+    assert!(net.run_until(net.now + ms(20_000), |net| snapshot(net) > offered));
+    net.muted.clear();
+    let caught_up = |net: &Net| net.group(1).unwrap().applied() > offered;
+    assert!(net.run_until(net.now + ms(10_000), caught_up));
+}
+
+#[test]
 fn who_catches_up_by_a_snapshot_forgets_the_voters_that_it_knew() {
     let (mut net, away) = one_far_behind(55);
     net.add_host();
