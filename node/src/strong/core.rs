@@ -298,17 +298,13 @@ impl Strong {
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Time> {
-        let group = self.group.as_ref().map(|group| group.poll_timeout());
+        let group = self.group.as_deref();
         let out = self.out.as_ref().and_then(|(_, again)| *again);
-        let growth = self
-            .group
-            .as_ref()
-            .and_then(|group| self.growth.poll_timeout(group));
         let times = [
-            group,
-            growth,
+            group.map(Group::poll_timeout),
+            group.and_then(|group| self.growth.poll_timeout(group)),
+            group.and_then(|group| self.leader.poll_timeout(group)),
             out,
-            self.leader.poll_timeout(),
             self.backups.poll_timeout(),
             self.client.poll_timeout(),
             self.ask_to_form,

@@ -404,8 +404,11 @@ impl Leader {
         }
     }
 
-    /// When [`Leader::handle_timeout`] is to be called next.
-    pub(crate) fn poll_timeout(&self) -> Option<Time> {
+    /// When [`Leader::handle_timeout`] is to be called next. One that leads no more, and has not heard of it yet, has nothing to do.
+    pub(crate) fn poll_timeout(&self, group: &Group) -> Option<Time> {
+        if !self.leads(group) {
+            return None;
+        }
         let times = [
             self.leases.next(),
             self.patience.next(),

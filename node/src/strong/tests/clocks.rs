@@ -417,3 +417,33 @@ fn a_new_leader_gives_each_session_all_of_its_time_again() {
         );
     }
 }
+
+/// What follows from other voters waits for the disk, and so does the word that this node leads no more.
+#[test]
+fn a_leader_that_cannot_say_yet_that_it_leads_no_more_does_not_spin() {
+    let mut net = group(78, 3);
+    let leader = net.leader().unwrap();
+    let others = [0, 1, 2].map(|n| (n, n != leader));
+    let others: Vec<usize> = others
+        .iter()
+        .filter(|(_, other)| *other)
+        .map(|(n, _)| *n)
+        .collect();
+    open(&mut net, leader, ms(8_000));
+    let log = |net: &Net| net.group(leader).unwrap().log().last();
+    let before = log(&net);
+    (0..2).for_each(|_| net.add_host());
+    assert!(net.run_until(net.now + ms(5_000), |net| log(net) > before));
+    // The change is on its way to the disk; what it comes to takes longer.
+    net.hosts[leader].slow = ms(20_000);
+    let reconfigured = |net: &Net| {
+        let group = net.group(leader).unwrap();
+        !group.log().config().learners.is_empty()
+    };
+    assert!(net.run_until(net.now + ms(5_000), reconfigured));
+    net.split(&[&[leader], &others, &[3], &[4]]);
+    net.run_for(ms(12_000));
+    net.hosts[leader].slow = Duration::ZERO;
+    net.heal();
+    assert!(net.run_until(net.now + ms(60_000), |net| net.leader().is_some()));
+}
