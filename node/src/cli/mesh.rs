@@ -33,8 +33,9 @@ Examples:
   meshwork leave
   meshwork leave --patience 10m
 
-The node gives up its place, waits until others hold all it has, says goodbye and stops. What
-could not be handed over in time stays in the data folder, and the exit code is 5.
+The node gives up its place, waits until others hold all it has and another votes in its place,
+says goodbye and stops. What could not be handed over in time stays in the data folder, and the
+exit code is 5.
 To only stop a node for a while, press Ctrl-C where `meshwork up` runs.")]
 pub(crate) struct LeaveArgs {
     /// How long to wait for others to take the data over

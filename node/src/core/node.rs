@@ -466,13 +466,14 @@ impl Node {
         self.replication.placement()
     }
 
-    /// Whether nothing is left here that another node should have: no partition to hand over, no delta waiting.
+    /// Whether nothing is left here that another node should have: no partition to hand over, no delta waiting, no vote.
     #[must_use]
     pub fn is_handed_over(&self) -> bool {
         let (_, leaving) = self.replication.moving();
         leaving == 0
             && self.replication.outbox().entries == 0
             && self.replication.objects_len() == 0
+            && self.strong.is_handed_over()
     }
 
     /// Says goodbye to all members; the driver goes on for about a second and stops.

@@ -336,6 +336,23 @@ impl Strong {
         &self.leader
     }
 
+    /// Whether the group does without this node, which is to leave: it is listed no more, or nobody else could take what the group holds, and
+    /// that is nothing.
+    pub(crate) fn is_handed_over(&self) -> bool {
+        let me = self.voter();
+        let listed = |roster: &Roster| roster.nodes.contains_key(&me);
+        if !self.roster.as_ref().is_some_and(listed) {
+            return true;
+        }
+        let blank = |group: &Group| group.state().is_blank();
+        self.growth.is_alone(me) && self.group().is_some_and(blank)
+    }
+
+    /// What this node's store votes as.
+    const fn voter(&self) -> VoterId {
+        VoterId::from_be_bytes(self.setup.replica.to_bytes())
+    }
+
     pub(crate) fn out(&self) -> Option<&str> {
         self.out.as_ref().map(|(reason, _)| reason.as_str())
     }
@@ -454,7 +471,7 @@ impl Strong {
     }
 
     fn who(&mut self, group: GroupId) -> Who {
-        let me = VoterId::from_be_bytes(self.setup.replica.to_bytes());
+        let me = self.voter();
         Who {
             head: Head { group, me },
             config: self.setup.config.clone(),

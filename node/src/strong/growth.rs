@@ -141,6 +141,12 @@ impl Growth {
         wanted
     }
 
+    /// Whether nobody else is here who can vote.
+    pub(crate) fn is_alone(&self, me: VoterId) -> bool {
+        let up = |(id, able): (&VoterId, &Able)| *id != me && able.condition == Condition::Up;
+        !self.able.iter().any(up)
+    }
+
     /// Who is to lead instead of this node, when it is to vote no more.
     pub(crate) fn successor(&self, group: &Group) -> Option<VoterId> {
         let me = group.log().head.me;

@@ -434,6 +434,11 @@ impl State {
 
     /// A backup takes the place of nothing.
     fn check_blank(&self) -> Result<(), Refusal> {
+        self.is_blank().then_some(()).ok_or(Refusal::NotBlank)
+    }
+
+    /// Whether there is nothing in it that would be missed: no namespace, no key, no sequence, no lock.
+    pub(super) fn is_blank(&self) -> bool {
         let Kept {
             keys,
             locks,
@@ -441,11 +446,10 @@ impl State {
             namespaces,
             ..
         } = &self.kept;
-        let blank = keys.is_empty()
+        keys.is_empty()
             && locks.iter().next().is_none()
             && sequences.is_empty()
-            && namespaces.is_empty();
-        blank.then_some(()).ok_or(Refusal::NotBlank)
+            && namespaces.is_empty()
     }
 
     fn restore(&mut self, session: SessionId) -> Answer {

@@ -192,6 +192,21 @@ fn a_node_that_lost_its_disk_votes_again_as_another_voter() {
     assert_eq!(read(&mut net, node, "a/a"), Ok(Some(b"1".to_vec())));
 }
 
+fn is_handed_over(net: &Net, n: usize) -> bool {
+    let strong = net.hosts[n].strong.as_ref();
+    strong.unwrap().is_handed_over()
+}
+
+#[test]
+fn the_last_voter_may_go_if_nothing_would_be_missed() {
+    let mut net = Net::new(7, 1);
+    net.start_all();
+    net.get(0, StrongRequest::Open { ttl: ms(5_000) }).unwrap();
+    assert!(is_handed_over(&net, 0));
+    net.get(0, create("a")).unwrap();
+    assert!(!is_handed_over(&net, 0));
+}
+
 #[test]
 fn the_only_voter_that_leaves_hands_the_group_over() {
     let mut net = Net::new(7, 2);
@@ -200,9 +215,8 @@ fn the_only_voter_that_leaves_hands_the_group_over() {
     net.get(1, put("a/a", b"1")).unwrap();
     net.hosts[0].condition = growth::Condition::Retired;
     net.tell_members();
-    let over = net.run_until(net.now + ms(20_000), |net| {
-        net.leader() == Some(1) && net.voters(1).len() == 1
-    });
+    assert!(!is_handed_over(&net, 0));
+    let over = net.run_until(net.now + ms(20_000), |net| is_handed_over(net, 0));
     assert!(over, "{:?} {:?}", net.leader(), net.voters(1));
     net.crash(0);
     assert_eq!(read(&mut net, 1, "a/a"), Ok(Some(b"1".to_vec())));

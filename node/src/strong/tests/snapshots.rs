@@ -255,7 +255,8 @@ fn who_fetches_a_snapshot_that_another_has_replaced_is_offered_that_one() {
     net.start_all();
     net.get(0, create("a")).unwrap();
     for n in 0..LARGE {
-        net.get(0, put(&format!("a/large{n}"), &[0; 100_000])).unwrap();
+        net.get(0, put(&format!("a/large{n}"), &[0; 100_000]))
+            .unwrap();
     }
     (0..2).for_each(|_| net.add_host());
     let fetches = |net: &Net| {
