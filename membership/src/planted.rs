@@ -58,6 +58,7 @@ bugs! {
     DamageTakenForAbsence "damage-taken-for-absence": "a damaged record is repaired from the other replicas";
     SuspicionNotRefuted "suspicion-not-refuted": "a node that lives is held for alive in the end";
     DeadNotProbed "dead-not-probed": "the halves of a split mesh find each other again";
+    StrongReadUnasked "strong-read-unasked": "a strong read is answered by who leads, and was sure of it after it was asked";
     StrongRetryApplied "strong-retry-applied": "a strong request is applied once, however often it is sent";
     TokenForgotten "token-forgotten": "a fencing token is greater than all before it";
 }

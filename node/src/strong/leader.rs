@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::ops::Bound;
 use std::time::Duration;
 
+use meshwork_membership::planted::{Bug, planted};
 use meshwork_membership::{NodeId, Time};
 use meshwork_sync::{Key, Prefix};
 
@@ -99,12 +100,17 @@ const LIST_MAX: u32 = 1_000;
 impl Leader {
     /// Takes a question, and answers it when that is possible.
     pub(crate) fn ask(&mut self, now: Time, group: &Group, asker: Asker, ask: Ask) {
-        let anybody = matches!(ask, Ask::Stale(_)) && group.applied() > 0;
+        let unasked = planted(Bug::StrongReadUnasked) && matches!(ask, Ask::Read(Query::Get(_)));
+        let anybody = (unasked || matches!(ask, Ask::Stale(_))) && group.applied() > 0;
         if !anybody && !self.leads(group) {
             return self.reply(asker, Reply::NotLeader(leader_of(group)));
         }
         match ask {
             Ask::Command(command) => self.take(now, group.state(), asker, command),
+            Ask::Read(query) if unasked => {
+                let found = find(group.state(), query);
+                self.reply(asker, found.map_or_else(refused, Reply::Finding));
+            }
             Ask::Read(query) => self.take_sure(asker, query.bytes(), Sure::Read(query)),
             Ask::KeepAlive(sessions) => {
                 for session in &sessions {

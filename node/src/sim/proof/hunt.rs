@@ -92,11 +92,8 @@ impl Field {
             if seed >= self.end.load(Ordering::SeqCst) {
                 return;
             }
-            let sound = plan(seed);
-            let bugged = Plan {
-                bug: Some(bug),
-                ..sound.clone()
-            };
+            let with = |bug| Plan { bug, ..plan(seed) };
+            let (sound, bugged) = (with(None), with(Some(bug)));
             if let Some(violation) = bugged.run(None, Keep::Timeline).violation {
                 let fails_anyway = sound.run(None, Keep::Timeline).violation.is_some();
                 let mut found = self
