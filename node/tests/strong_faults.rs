@@ -13,7 +13,7 @@ mod site;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value as Json, json};
 
@@ -49,6 +49,22 @@ fn voters(count: usize) -> Vec<Site> {
 
 fn status(site: &Site) -> Json {
     site.json(&["strong", "status", "--json"])
+}
+
+/// The one that leads, and one that does not.
+fn leader_and_other(sites: &[Site]) -> (&Site, &Site) {
+    let leader = status(&sites[0])["leader"].as_str().unwrap().to_owned();
+    let leads = |site: &&Site| site.json(&["status", "--json"])["id"] == leader;
+    let other = sites.iter().find(|site| !leads(site)).unwrap();
+    (sites.iter().find(leads).unwrap(), other)
+}
+
+/// Writes once the others have elected one of them.
+fn put_in_the_end(site: &Site, value: &str) {
+    eventually("the others go on", || {
+        let put = site.run(&["put", "bank/account", value]);
+        put.status.success().then_some(())
+    });
 }
 
 /// A namespace that all of them know for a strong one.
@@ -152,15 +168,9 @@ fn a_leader_that_stood_still_answers_no_read_with_what_it_knew() {
     let sites = voters(3);
     bank(&sites);
     sites[0].ok(&["put", "bank/account", "old"]);
-    let leader = status(&sites[0])["leader"].as_str().unwrap().to_owned();
-    let leads = |site: &&Site| site.json(&["status", "--json"])["id"] == leader;
-    let leader = sites.iter().find(leads).unwrap();
-    let other = sites.iter().find(|site| !leads(site)).unwrap();
+    let (leader, other) = leader_and_other(&sites);
     leader.signal("-STOP");
-    eventually("the others have elected one of them, and go on", || {
-        let put = other.run(&["put", "bank/account", "new"]);
-        put.status.success().then_some(())
-    });
+    put_in_the_end(other, "new");
     let reads: Vec<TcpStream> = (0..20).map(|_| begin_read(leader)).collect();
     leader.signal("-CONT");
     let mut found = 0;
@@ -172,4 +182,56 @@ fn a_leader_that_stood_still_answers_no_read_with_what_it_knew() {
     }
     println!("{found} reads were answered in time");
     assert_eq!(leader.ok(&["get", "bank/account"]), "new\n");
+}
+
+/// Lets every flush of a process fail from now on; `None` where no process may be traced.
+fn fail_flushes(site: &Site) -> Option<Child> {
+    let pid = site.node.as_ref()?.id().to_string();
+    let inject = ["-e", "inject=fdatasync,fsync:error=EIO", "-p", &pid];
+    let strace = Command::new("strace")
+        .args([
+            "-f",
+            "-qq",
+            "-o",
+            "/dev/null",
+            "-e",
+            "trace=fdatasync,fsync",
+        ])
+        .args(inject)
+        .spawn();
+    let mut strace = strace.ok()?;
+    let attached = eventually("it is traced", || {
+        let told = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let traced = !told.contains("TracerPid:\t0\n");
+        let ended = strace.try_wait().unwrap().is_some();
+        (traced || ended).then_some(traced)
+    });
+    attached.then_some(strace)
+}
+
+#[test]
+fn a_voter_whose_disk_fails_votes_and_acknowledges_no_more() {
+    let sites = voters(3);
+    bank(&sites);
+    sites[0].ok(&["put", "bank/account", "old"]);
+    let (leader, other) = leader_and_other(&sites);
+    let Some(mut strace) = fail_flushes(leader) else {
+        eprintln!("SKIPPED: strace is missing, or may not trace a process here");
+        return;
+    };
+    put_in_the_end(other, "new");
+    let out = eventually("it says that it is out", || {
+        status(leader)["out"].as_str().map(str::to_owned)
+    });
+    assert!(out.contains("restart"), "{out}");
+    assert_ne!(
+        status(other)["leader"],
+        leader.json(&["status", "--json"])["id"]
+    );
+    let (_, said) = leader.fails(&["put", "notes/here", "x"]);
+    assert!(said.contains("restart the node on a sound disk"), "{said}");
+    // What it asks of the others needs no disk of its own.
+    assert_eq!(leader.ok(&["get", "bank/account"]), "new\n");
+    leader.signal("-KILL");
+    strace.wait().unwrap();
 }
