@@ -9,27 +9,43 @@ use super::message::Message;
 /// What is to be sent, in the order in which it was said.
 #[derive(Debug, Default)]
 pub(crate) struct Frames {
-    open: BTreeMap<NodeId, Vec<u8>>,
+    open: BTreeMap<NodeId, Open>,
     full: Vec<(NodeId, Vec<u8>)>,
+}
+
+/// A frame that has room.
+#[derive(Debug, Default)]
+struct Open {
+    messages: usize,
+    frame: Vec<u8>,
 }
 
 /// A frame with more than one message is no longer than this, so that small ones do not go the slow way of large ones.
 pub(crate) const SHARED_BYTES_MAX: usize = 32 << 10;
 
+/// Messages in one frame: what a peer can make of a few bytes each has a bound.
+pub(crate) const MESSAGES_MAX: usize = 1_024;
+
 impl Frames {
     pub(crate) fn push(&mut self, to: NodeId, message: &Message) {
-        let frame = self.open.entry(to).or_default();
-        let before = frame.len();
-        *frame = message.encode_behind(core::mem::take(frame));
-        if before > 0 && frame.len() > SHARED_BYTES_MAX {
-            let alone = Message::frame_of(&frame.split_off(before));
-            self.full.push((to, core::mem::replace(frame, alone)));
+        let open = self.open.entry(to).or_default();
+        let before = open.frame.len();
+        open.frame = message.encode_behind(core::mem::take(&mut open.frame));
+        open.messages += 1;
+        let too_much = open.frame.len() > SHARED_BYTES_MAX || open.messages > MESSAGES_MAX;
+        if before > 0 && too_much {
+            let alone = Open {
+                messages: 1,
+                frame: Message::frame_of(&open.frame.split_off(before)),
+            };
+            self.full.push((to, core::mem::replace(open, alone).frame));
         }
     }
 
     /// All that was pushed; each node's in order.
     pub(crate) fn take(&mut self) -> impl Iterator<Item = (NodeId, Vec<u8>)> {
-        let open = core::mem::take(&mut self.open);
+        let open = core::mem::take(&mut self.open).into_iter();
+        let open = open.map(|(to, open)| (to, open.frame));
         core::mem::take(&mut self.full).into_iter().chain(open)
     }
 }
@@ -83,6 +99,22 @@ mod tests {
         assert_eq!(heard, said);
         assert!(count <= 12, "{count} frames");
         assert_eq!(frames.take().count(), 0);
+    }
+
+    #[test]
+    fn a_frame_that_nobody_here_would_send_is_refused() {
+        let mut frames = Frames::default();
+        (0..=MESSAGES_MAX).for_each(|_| frames.push(node(1), &Message::MayForm));
+        let frames: Vec<_> = frames.take().map(|(_, frame)| frame).collect();
+        let [full, one] = &frames[..] else {
+            panic!("two frames");
+        };
+        assert_eq!(Message::decode(full).unwrap().len(), MESSAGES_MAX);
+        assert_eq!(Message::decode(one).unwrap().len(), 1);
+        let more = Message::MayForm.encode_behind(full.clone());
+        assert!(Message::decode(&more).is_err());
+        let long = (0..40).fold(Vec::new(), |frame, id| ask(id, 1_000).encode_behind(frame));
+        assert!(long.len() > SHARED_BYTES_MAX && Message::decode(&long).is_err());
     }
 
     #[test]

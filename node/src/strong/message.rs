@@ -7,6 +7,7 @@ use meshwork_sync::{Key, Prefix};
 use serde::{Deserialize, Serialize};
 
 use super::command::{Command, Found, Link, Mode, Revision, SessionId, Token};
+use super::frames::{MESSAGES_MAX, SHARED_BYTES_MAX};
 use super::records::{GroupId, VoterId};
 use super::sessions::Answer;
 use super::stale::Stale;
@@ -263,6 +264,10 @@ impl Message {
             let (message, behind) = postcard::take_from_bytes(rest).ok().ok_or(DecodeStrong)?;
             messages.push(message);
             rest = behind;
+            let shares = messages.len() > 1 || !rest.is_empty();
+            if messages.len() > MESSAGES_MAX || (shares && frame.len() > SHARED_BYTES_MAX) {
+                return Err(DecodeStrong);
+            }
         }
         Ok(messages)
     }
