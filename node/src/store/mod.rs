@@ -40,7 +40,7 @@ mod seal;
 mod sled_engine;
 mod storage_thread;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod write_file;
 
 pub use committer::{

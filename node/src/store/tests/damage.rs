@@ -76,7 +76,7 @@ fn copy_file(from: &Path, to: &Path) {
 }
 
 /// The bytes of a file up to its first hole.
-fn used(path: &Path) -> Vec<u8> {
+pub(crate) fn used(path: &Path) -> Vec<u8> {
     let mut file = File::open(path).unwrap();
     let mut bytes = Vec::new();
     let mut chunk = vec![0; 64 * 1024];

@@ -2,7 +2,7 @@
 
 mod committer;
 mod conformance;
-mod damage;
+pub(crate) mod damage;
 mod data_dir;
 mod full_disk;
 mod kill;

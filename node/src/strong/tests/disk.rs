@@ -1,7 +1,6 @@
 //! A log whose end was torn or damaged: it goes on without what no disk had said yes to, or says that more is lost.
 
-use std::fs::{self, File};
-use std::io::Read;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
@@ -12,6 +11,7 @@ use meshwork_sync::{Origin, Space, Store};
 
 use super::group::{create, group, put};
 use super::net::ms;
+use crate::store::tests::damage::used;
 use crate::store::{Memory, OpenStore, Outcome as StoreOutcome, Records, StoreConfig};
 use crate::strong::core::{Ability, Strong, StrongOutput, StrongSetup};
 use crate::strong::group::GroupConfig;
@@ -34,24 +34,12 @@ fn last(strong: &Strong) -> u64 {
     strong.group().map_or(0, |group| group.log().last())
 }
 
-/// The bytes of a journal before its hole.
-fn used(path: &Path) -> Vec<u8> {
-    let mut file = File::open(path).unwrap();
-    let mut bytes = Vec::new();
-    let mut chunk = vec![0; 64 * 1024];
-    loop {
-        let length = file.read(&mut chunk).unwrap();
-        bytes.extend_from_slice(&chunk[..length]);
-        if length == 0 || chunk[..length].iter().all(|byte| *byte == 0) {
-            bytes.truncate(
-                bytes
-                    .iter()
-                    .rposition(|byte| *byte != 0)
-                    .map_or(0, |at| at + 1),
-            );
-            return bytes;
-        }
-    }
+/// The bytes of a journal up to the last that is written.
+fn written(path: &Path) -> Vec<u8> {
+    let mut bytes = used(path);
+    let last = bytes.iter().rposition(|byte| *byte != 0);
+    bytes.truncate(last.map_or(0, |last| last + 1));
+    bytes
 }
 
 fn journal(folder: &Path) -> PathBuf {
@@ -84,7 +72,7 @@ fn fill(folder: &Path, killed: &Path) -> Ends {
                     let outcome = answers.recv().unwrap();
                     assert_eq!(outcome, StoreOutcome::Stored { id: batch });
                     strong.handle_stored(now, stored);
-                    ends.push((used(&journal(folder)).len(), last(&strong)));
+                    ends.push((written(&journal(folder)).len(), last(&strong)));
                 }
                 Some(StrongOutput::Done(of, done)) => {
                     assert!(of == id && done.is_ok(), "{done:?}");
@@ -114,7 +102,7 @@ fn copy(from: &Path, to: &Path) {
             copy(&path, &target);
         } else if path.extension().is_some_and(|end| end == "jnl") {
             // Nearly all of its 64 MiB is a hole.
-            fs::write(&target, used(&path)).unwrap();
+            fs::write(&target, written(&path)).unwrap();
         } else {
             fs::copy(&path, &target).unwrap();
         }
@@ -165,7 +153,7 @@ fn a_log_that_is_cut_or_damaged_anywhere_near_its_end_loses_no_more_than_its_las
 {
     let (folder, killed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let ends = fill(folder.path(), killed.path());
-    let bytes = used(&journal(killed.path()));
+    let bytes = written(&journal(killed.path()));
     let [(first, _), (last_but_one, before), (end, all)] = ends[ends.len() - 3..] else {
         panic!("{ends:?}");
     };
