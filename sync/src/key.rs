@@ -3,28 +3,27 @@
 use core::cmp::Ordering;
 use core::fmt;
 use core::hash::{Hash, Hasher};
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use meshwork_dht::Position;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A namespace and a name inside it, shown as `namespace/name`.
 ///
 /// A copy shares the bytes, and the position is computed once.
-#[derive(Clone, Deserialize)]
-#[serde(from = "Parts")]
-pub struct Key(Arc<Placed>);
+// One piece of memory, so that a comparison looks in one place: position, length of the namespace, namespace, name.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Key(Arc<[u8]>);
 
-/// A key's parts and where they lie.
-struct Placed {
-    parts: Parts,
-    position: Position,
-}
-
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-struct Parts {
-    namespace: String,
-    name: Vec<u8>,
+/// A key as it is written.
+#[derive(Serialize, Deserialize)]
+#[serde(rename = "Key")]
+struct Parts<'a> {
+    #[serde(borrow)]
+    namespace: Cow<'a, str>,
+    #[serde(borrow, with = "serde_bytes")]
+    name: Cow<'a, [u8]>,
 }
 
 /// A key is outside its limits. The caller's mistake; nothing changed.
@@ -62,10 +61,7 @@ impl Key {
     /// # Errors
     /// [`InvalidKey`] when either is outside its limits.
     pub fn new(namespace: &str, name: &[u8]) -> Result<Self, InvalidKey> {
-        let key = Self::from(Parts {
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-        });
+        let key = Self::unchecked(namespace, name);
         key.check().map(|()| key)
     }
 
@@ -103,44 +99,71 @@ impl Key {
     }
 
     /// The namespace.
+    ///
+    /// # Panics
+    /// Never: a key is made of a string.
     #[must_use]
     pub fn namespace(&self) -> &str {
-        &self.0.parts.namespace
+        core::str::from_utf8(self.parts().0).expect("a key is made of a string")
     }
 
     /// The name inside the namespace.
     #[must_use]
     pub fn name(&self) -> &[u8] {
-        &self.0.parts.name
+        self.parts().1
     }
 
     /// Where the key lies on the ring.
     #[must_use]
     pub fn position(&self) -> Position {
-        self.0.position
+        let (position, _) = split(&self.0);
+        Position::from_bytes(*position)
+    }
+
+    fn unchecked(namespace: &str, name: &[u8]) -> Self {
+        let position = Position::of(namespace, name);
+        let length = namespace.len().to_le_bytes();
+        let head = position.as_bytes().as_slice();
+        Self([head, &length, namespace.as_bytes(), name].concat().into())
+    }
+
+    /// Namespace and name.
+    fn parts(&self) -> (&[u8], &[u8]) {
+        let (_, rest) = split::<{ Position::BYTES }>(&self.0);
+        let (length, parts) = split(rest);
+        parts.split_at(usize::from_le_bytes(*length))
     }
 }
 
-impl From<Parts> for Key {
-    fn from(parts: Parts) -> Self {
-        let position = Position::of(&parts.namespace, &parts.name);
-        Self(Arc::new(Placed { parts, position }))
-    }
+/// The first so many bytes of a key, which are there in every key.
+fn split<const N: usize>(bytes: &[u8]) -> (&[u8; N], &[u8]) {
+    bytes.split_first_chunk().expect("a key begins with them")
 }
 
 impl Serialize for Key {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.parts.serialize(serializer)
+        let parts = Parts {
+            namespace: self.namespace().into(),
+            name: self.name().into(),
+        };
+        parts.serialize(serializer)
     }
 }
 
-impl PartialEq for Key {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.parts == other.0.parts
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let parts = Parts::deserialize(deserializer)?;
+        Ok(Self::unchecked(&parts.namespace, &parts.name))
     }
 }
 
-impl Eq for Key {}
+/// Its position stands for it.
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let (position, _) = split::<{ Position::BYTES }>(&self.0);
+        state.write(position);
+    }
+}
 
 impl PartialOrd for Key {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
@@ -150,13 +173,7 @@ impl PartialOrd for Key {
 
 impl Ord for Key {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.0.parts.cmp(&other.0.parts)
-    }
-}
-
-impl Hash for Key {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.parts.hash(state);
+        self.parts().cmp(&other.parts())
     }
 }
 
@@ -245,6 +262,22 @@ mod tests {
             Err(InvalidKey::NameTooLong { bytes: 1025 })
         );
         assert!(Key::new("n", &[0; 1024]).is_ok());
+    }
+
+    #[test]
+    fn keys_are_in_the_order_of_namespaces_and_then_of_names() {
+        let sorted = [("a", "z"), ("a", "za"), ("ab", "a"), ("b", ""), ("b", "a")];
+        let keys = sorted.map(|(namespace, name)| Key::unchecked(namespace, name.as_bytes()));
+        assert!(keys.is_sorted_by(|a, b| a < b));
+    }
+
+    #[test]
+    fn a_key_is_written_as_its_parts() {
+        let key = Key::parse("notes/today").unwrap();
+        let bytes = postcard::to_allocvec(&key).unwrap();
+        assert_eq!(bytes, b"\x05notes\x05today");
+        assert_eq!(postcard::from_bytes::<Key>(&bytes).unwrap(), key);
+        assert_eq!(key.position(), Position::of("notes", b"today"));
     }
 
     #[test]
