@@ -19,6 +19,8 @@ mod sessions;
 mod staging;
 #[path = "../../../node/src/strong/state.rs"]
 mod state;
+#[path = "../../../node/src/strong/table.rs"]
+mod table;
 
 mod steps;
 
@@ -46,8 +48,8 @@ pub fn strong_commands(steps: Vec<Step>) {
             continue;
         };
         let seen = whole.revision();
-        let answer = whole.apply(&command);
-        assert_eq!(resumed.apply(&command), answer);
+        let answer = whole.apply(command.clone());
+        assert_eq!(resumed.apply(command.clone()), answer);
         assert_eq!(whole, resumed);
         if let Some(changes) = whole.changes_after(seen) {
             for (_, change) in changes {
@@ -106,10 +108,10 @@ pub fn strong_snapshot(bytes: &[u8]) {
     };
     let again = State::from_snapshot(&state.snapshot()).expect("what was written is read");
     assert_eq!(again, state);
-    state.apply(&Command::Open { ttl_ms: 1_000 });
+    state.apply(Command::Open { ttl_ms: 1_000 });
     let all: Vec<SessionId> = state.sessions().map(|(session, _)| session).collect();
     for session in all {
-        state.apply(&Command::Expire { session });
+        state.apply(Command::Expire { session });
     }
     assert_eq!(state.sessions().count(), 0);
 }
@@ -122,7 +124,7 @@ pub fn strong_backup(body: &[u8]) {
         return;
     };
     let mut state = State::new();
-    let opened = state.apply(&Command::Open { ttl_ms: 1_000 });
+    let opened = state.apply(Command::Open { ttl_ms: 1_000 });
     let Some(Ok(Outcome::Opened { session })) = opened else {
         panic!("the first session is opened");
     };
@@ -130,7 +132,7 @@ pub fn strong_backup(body: &[u8]) {
     let mut ask = |request| {
         sequence += 1;
         let answered = sequence - 1;
-        let answer = state.apply(&Command::Request {
+        let answer = state.apply(Command::Request {
             session,
             sequence,
             answered,
@@ -161,7 +163,7 @@ pub fn seeds() -> [Vec<u8>; 2] {
     let mut story = Story::default();
     for step in steps::some() {
         if let Some(command) = story.next(step) {
-            let answer = state.apply(&command);
+            let answer = state.apply(command.clone());
             story.answered(&command, answer);
         }
     }

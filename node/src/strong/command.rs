@@ -135,6 +135,7 @@ pub enum Request {
         /// What to do when it is not free.
         wait: Wait,
         /// For others to read while it is held: where the leader of a service is reached, say.
+        #[serde(with = "serde_bytes")]
         note: Vec<u8>,
     },
     /// Gives a lock back, or waits for it no more. Answered by [`Outcome::Released`], also when there was nothing to give back.
@@ -258,6 +259,7 @@ pub enum Condition {
         /// The key.
         key: Key,
         /// Its value.
+        #[serde(with = "serde_bytes")]
         value: Option<Vec<u8>>,
     },
     /// The key was not changed after this; [`Revision`] 0: there is no such key.
@@ -290,6 +292,7 @@ pub enum KeyOp {
         /// The key.
         key: Key,
         /// Its new value.
+        #[serde(with = "serde_bytes")]
         value: Vec<u8>,
         /// Whose it is from now on.
         owner: Owner,
@@ -377,6 +380,7 @@ pub enum Branch {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Found {
     /// The value.
+    #[serde(with = "serde_bytes")]
     pub value: Vec<u8>,
     /// Its last change.
     pub revision: Revision,

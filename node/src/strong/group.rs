@@ -662,7 +662,9 @@ impl Group {
             Some(commands) => commands,
             None => postcard::from_bytes(&entry.data).ok()?,
         };
-        let answers = commands.iter().map(|command| self.state.apply(command));
+        let answers = commands
+            .into_iter()
+            .map(|command| self.state.apply(command));
         let applied = Effect::Applied {
             index: entry.index,
             term: entry.term,

@@ -7,15 +7,16 @@ use meshwork_sync::Key;
 use serde::{Deserialize, Serialize};
 
 use super::command::{
-    Branch, Condition, Found, Full, KeyOp, Owner, Refusal, Revision, SessionId, TooLarge,
+    Branch, Condition, Found, Full, KeyOp, Outcome, Owner, Refusal, Revision, SessionId, TooLarge,
     Transaction,
 };
 use super::locks::Locks;
+use super::table::Table;
 
 /// All keys of the group.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Keys {
-    values: BTreeMap<Key, Value>,
+    values: Table<Value>,
     /// The keys that end with a session.
     #[serde(skip)]
     of_session: BTreeMap<SessionId, BTreeSet<Key>>,
@@ -51,8 +52,8 @@ impl Keys {
         &'a self,
         after: Bound<&'a Key>,
     ) -> impl Iterator<Item = (&'a Key, &'a Found)> {
-        let range = self.values.range::<Key, _>((after, Bound::Unbounded));
-        range.map(|(key, value)| (key, &value.found))
+        let values = self.values.after(after);
+        values.map(|(key, value)| (key, &value.found))
     }
 
     /// Those that belong to no session, in order.
@@ -71,55 +72,61 @@ impl Keys {
     /// Keys that belong to no session.
     pub(crate) fn restore(&mut self, keys: Vec<(Key, Found)>) {
         for (key, found) in keys {
-            self.put(&key, found, None);
+            self.put(key, found, None);
         }
     }
 
     /// Works out what a snapshot leaves out.
     pub(crate) fn rebuild(&mut self) {
-        for (key, value) in core::mem::take(&mut self.values) {
-            self.put(&key, value.found, value.owner);
+        for (key, value) in self.values.iter() {
+            self.bytes += bytes_of(key, value.found.value.len());
+            if let Some(session) = value.owner {
+                let owned = self.of_session.entry(session).or_default();
+                owned.insert(key.clone());
+            }
         }
     }
 
-    /// Carries out a transaction, all of it or nothing. Says what its steps found, and which keys it changed.
+    /// Carries out a transaction, all of it or nothing. Says what its steps found, and tells of each key that it changed.
     pub(crate) fn transact(
         &mut self,
         (session, revision): (SessionId, Revision),
-        transaction: &Transaction,
+        transaction: Transaction,
         locks: &Locks,
-    ) -> Result<Transacted, Refusal> {
-        check_steps(transaction)?;
+        mut tell: impl FnMut(Key),
+    ) -> Result<Outcome, Refusal> {
+        check_steps(&transaction)?;
         let mut conditions = transaction.conditions.iter();
         let holds = conditions.all(|condition| self.holds(condition, locks));
         let (branch, ops) = if holds {
-            (Branch::Then, &transaction.then)
+            (Branch::Then, transaction.then)
         } else {
-            (Branch::Otherwise, &transaction.otherwise)
+            (Branch::Otherwise, transaction.otherwise)
         };
-        self.check_size(ops)?;
-        let mut changed = Vec::new();
+        self.check_size(&ops)?;
         let mut found = Vec::with_capacity(ops.len());
         for op in ops {
             found.push(match op {
-                KeyOp::Get { key } => self.get(key).cloned(),
+                KeyOp::Get { key } => self.get(&key).cloned(),
                 KeyOp::Put { key, value, owner } => {
-                    let owner = (*owner == Owner::Session).then_some(session);
-                    let value = value.clone();
-                    changed.push(key.clone());
-                    self.put(key, Found { value, revision }, owner)
+                    let owner = (owner == Owner::Session).then_some(session);
+                    let old = self.put(key.clone(), Found { value, revision }, owner);
+                    tell(key);
+                    old
                 }
                 KeyOp::Delete { key } => {
-                    let old = self.delete(key);
-                    changed.extend(old.is_some().then(|| key.clone()));
+                    let old = self.delete(&key);
+                    if old.is_some() {
+                        tell(key);
+                    }
                     old
                 }
             });
         }
-        Ok(Transacted {
+        Ok(Outcome::Done {
+            revision,
             branch,
             found,
-            changed,
         })
     }
 
@@ -173,13 +180,12 @@ impl Keys {
     }
 
     /// Returns what it was before.
-    fn put(&mut self, key: &Key, found: Found, owner: Option<SessionId>) -> Option<Found> {
-        self.bytes += bytes_of(key, found.value.len());
-        let old = self.values.insert(key.clone(), Value { found, owner });
-        let old = old.map(|old| self.end(key, old));
+    fn put(&mut self, key: Key, found: Found, owner: Option<SessionId>) -> Option<Found> {
+        self.bytes += bytes_of(&key, found.value.len());
+        let old = self.values.insert(&key, Value { found, owner });
+        let old = old.map(|old| self.end(&key, old));
         if let Some(session) = owner {
-            let owned = self.of_session.entry(session).or_default();
-            owned.insert(key.clone());
+            self.of_session.entry(session).or_default().insert(key);
         }
         old
     }
@@ -202,14 +208,6 @@ impl Keys {
         }
         old.found
     }
-}
-
-/// What a transaction did.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Transacted {
-    pub(crate) branch: Branch,
-    pub(crate) found: Vec<Option<Found>>,
-    pub(crate) changed: Vec<Key>,
 }
 
 fn check_steps(transaction: &Transaction) -> Result<(), Refusal> {

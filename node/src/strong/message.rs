@@ -171,6 +171,7 @@ pub struct LockHolder {
     /// Under which token.
     pub token: Token,
     /// What it lets others read.
+    #[serde(with = "serde_bytes")]
     pub note: Vec<u8>,
 }
 

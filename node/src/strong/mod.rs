@@ -37,6 +37,7 @@ mod staging;
 mod stale;
 mod state;
 mod status;
+mod table;
 #[cfg(test)]
 mod tests;
 mod watch;

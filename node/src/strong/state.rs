@@ -28,7 +28,7 @@ use super::staging::Staging;
 /// use meshwork_sync::Key;
 ///
 /// let mut state = State::new();
-/// let opened = state.apply(&Command::Open { ttl_ms: 10_000 });
+/// let opened = state.apply(Command::Open { ttl_ms: 10_000 });
 /// assert_eq!(opened, Some(Ok(Outcome::Opened { session: SessionId(1) })));
 /// let acquire = Request::Acquire {
 ///     lock: Key::parse("jobs/nightly")?,
@@ -38,8 +38,8 @@ use super::staging::Staging;
 /// };
 /// let acquire = Command::Request { session: SessionId(1), sequence: 1, answered: 0, request: acquire };
 /// let granted = Some(Ok(Outcome::Granted { token: Token(1) }));
-/// assert_eq!(state.apply(&acquire), granted);
-/// assert_eq!(state.apply(&acquire), granted, "a retry is the same request");
+/// assert_eq!(state.apply(acquire.clone()), granted);
+/// assert_eq!(state.apply(acquire), granted, "a retry is the same request");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -121,33 +121,33 @@ impl State {
     }
 
     /// Applies the next command of the log. Answers those of clients; what others wait for is in [`State::changes_after`].
-    pub fn apply(&mut self, command: &Command) -> Option<Answer> {
+    pub fn apply(&mut self, command: Command) -> Option<Answer> {
         self.kept.revision.0 += 1;
         match command {
-            Command::Open { ttl_ms } => Some(self.open(*ttl_ms)),
+            Command::Open { ttl_ms } => Some(self.open(ttl_ms)),
             Command::Request {
                 session,
                 sequence,
                 answered,
                 request,
             } => Some(
-                match self.kept.sessions.admit(*session, *sequence, *answered) {
+                match self.kept.sessions.admit(session, sequence, answered) {
                     Admission::Answered(answer) => answer,
                     Admission::New => {
-                        let answer = self.request(*session, request);
+                        let answer = self.request(session, request);
                         let kept = answer.clone();
-                        self.kept.sessions.answer(*session, *sequence, kept);
+                        self.kept.sessions.answer(session, sequence, kept);
                         answer
                     }
                 },
             ),
             Command::Expire { session } => {
-                self.end(*session);
+                self.end(session);
                 None
             }
             Command::GiveUp { session, lock } => {
-                if let Some(turns) = self.kept.locks.give_up(*session, lock) {
-                    let (session, key) = (*session, lock.clone());
+                if let Some(turns) = self.kept.locks.give_up(session, &lock) {
+                    let key = lock.clone();
                     self.note(Change::GaveUp { lock: key, session });
                     self.note_turns(turns.into_iter().map(|turn| (lock.clone(), turn)));
                 }
@@ -305,18 +305,15 @@ impl State {
         Ok(Outcome::Opened { session })
     }
 
-    fn request(&mut self, session: SessionId, request: &Request) -> Answer {
+    fn request(&mut self, session: SessionId, request: Request) -> Answer {
         match request {
             Request::Transact(transaction) => {
-                let at = (session, self.kept.revision);
-                self.check_namespaces(transaction)?;
-                let Kept { keys, locks, .. } = &mut self.kept;
-                let done = keys.transact(at, transaction, locks)?;
-                self.note_keys(done.changed);
-                Ok(Outcome::Done {
-                    revision: self.kept.revision,
-                    branch: done.branch,
-                    found: done.found,
+                self.check_namespaces(&transaction)?;
+                let Self { kept, history } = self;
+                let Kept { keys, locks, .. } = kept;
+                let revision = kept.revision;
+                keys.transact((session, revision), transaction, locks, |key| {
+                    history.push(revision, Change::Key { key });
                 })
             }
             Request::Acquire {
@@ -324,20 +321,20 @@ impl State {
                 mode,
                 wait,
                 note,
-            } => self.acquire(session, lock, (*mode, *wait), note),
+            } => self.acquire(session, &lock, (mode, wait), &note),
             Request::Release { lock } => {
                 let key = lock.clone();
-                if self.waits(session, lock) {
+                if self.waits(session, &lock) {
                     self.note(Change::GaveUp { lock: key, session });
-                } else if self.holds(session, lock) {
+                } else if self.holds(session, &lock) {
                     self.note(Change::Released { lock: key, session });
                 }
-                let turns = self.kept.locks.release(session, lock);
+                let turns = self.kept.locks.release(session, &lock);
                 self.note_turns(turns.into_iter().map(|turn| (lock.clone(), turn)));
                 Ok(Outcome::Released)
             }
             Request::Create { namespace } => self.create(namespace),
-            Request::Draw { sequence, count } => self.draw(sequence, *count),
+            Request::Draw { sequence, count } => self.draw(sequence, count),
             Request::Close => {
                 self.end(session);
                 Ok(Outcome::Closed)
@@ -345,7 +342,7 @@ impl State {
             Request::Stage { offset, bytes } => {
                 self.check_blank()?;
                 let staging = &mut self.kept.staging;
-                let bytes = Staging::add(staging, session, (*offset, bytes))?;
+                let bytes = Staging::add(staging, session, (offset, &bytes))?;
                 Ok(Outcome::Staged { bytes })
             }
             Request::Restore => self.restore(session),
@@ -393,17 +390,17 @@ impl State {
         answer
     }
 
-    fn create(&mut self, namespace: &str) -> Answer {
+    fn create(&mut self, namespace: String) -> Answer {
         // The rules for the names of namespaces are those of keys.
-        if Key::new(namespace, b"*").is_err() {
+        if Key::new(&namespace, b"*").is_err() {
             let namespace = namespace.chars().take(Key::NAMESPACE_BYTES_MAX).collect();
             return Err(Refusal::NoNamespace { namespace });
         }
         let namespaces = &mut self.kept.namespaces;
-        if !namespaces.contains(namespace) && namespaces.len() >= NAMESPACES_MAX {
+        if !namespaces.contains(&namespace) && namespaces.len() >= NAMESPACES_MAX {
             return Err(Refusal::Full(Full::Namespaces));
         }
-        let new = namespaces.insert(namespace.to_owned());
+        let new = namespaces.insert(namespace);
         Ok(Outcome::Created { new })
     }
 
@@ -418,12 +415,12 @@ impl State {
         }
     }
 
-    fn draw(&mut self, sequence: &Key, count: u32) -> Answer {
+    fn draw(&mut self, sequence: Key, count: u32) -> Answer {
         let sequences = &mut self.kept.sequences;
-        if !sequences.contains_key(sequence) && sequences.len() >= SEQUENCES_MAX {
+        if !sequences.contains_key(&sequence) && sequences.len() >= SEQUENCES_MAX {
             return Err(Refusal::Full(Full::Sequences));
         }
-        let last = sequences.entry(sequence.clone()).or_default();
+        let last = sequences.entry(sequence).or_default();
         let Some(end) = last.checked_add(count.into()) else {
             return Err(Refusal::Full(Full::Sequences));
         };

@@ -165,7 +165,7 @@ fn one_restores_at_a_time_and_in_order() {
     assert_eq!(half, Err(Refusal::BadBackup(ReadBackup::NoBackup)));
     assert_eq!(stage(&mut new, other, 0, &backup), staged(backup.len()));
     // Whoever gives up, or is gone, lets the next one.
-    new.state.apply(&Command::Expire { session: other });
+    new.state.apply(Command::Expire { session: other });
     assert!(restore(&mut new, me, &backup).is_ok());
     assert_eq!(restore(&mut new, me, &backup), Err(Refusal::NotBlank));
 }
@@ -210,7 +210,7 @@ proptest! {
             match request {
                 Some(request) => drop(old.ask(sessions[who], request)),
                 None => {
-                    old.state.apply(&Command::Expire { session: sessions[who] });
+                    old.state.apply(Command::Expire { session: sessions[who] });
                     sessions[who] = old.open();
                 }
             }
@@ -228,11 +228,11 @@ proptest! {
         for request in requests {
             sequence += 1;
             let command = Command::Request { session: me, sequence, answered: sequence - 1, request };
-            let answer = new.state.apply(&command);
+            let answer = new.state.apply(command.clone());
             prop_assert!(matches!(answer, Some(Ok(_))), "{answer:?}");
             if again.next() == Some(true) {
                 let before = new.state.clone();
-                prop_assert_eq!(&new.state.apply(&command), &answer, "a retry");
+                prop_assert_eq!(&new.state.apply(command.clone()), &answer, "a retry");
                 prop_assert_eq!(keys(&new.state), keys(&before));
                 new.state = State::from_snapshot(&new.state.snapshot()).unwrap();
             }
@@ -243,7 +243,7 @@ proptest! {
         let before = old.state.revision();
         let mut ended = old.state.clone();
         for session in all {
-            ended.apply(&Command::Expire { session });
+            ended.apply(Command::Expire { session });
         }
         prop_assert_eq!(keys(&new.state), keys(&ended));
         prop_assert_eq!(new.state.namespaces(), ended.namespaces());
@@ -282,7 +282,7 @@ proptest! {
         let again = State::from_snapshot(&new.state.snapshot());
         prop_assert_eq!(again.as_ref(), Ok(&new.state));
         drop(new.put(me, "bank/alice", b"1", Owner::Session));
-        new.state.apply(&Command::Expire { session: me });
+        new.state.apply(Command::Expire { session: me });
     }
 }
 

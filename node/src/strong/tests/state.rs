@@ -27,7 +27,7 @@ type Answer = Result<Outcome, Refusal>;
 
 impl Group {
     pub(super) fn open(&mut self) -> SessionId {
-        match self.state.apply(&Command::Open { ttl_ms: 1_000 }) {
+        match self.state.apply(Command::Open { ttl_ms: 1_000 }) {
             Some(Ok(Outcome::Opened { session })) => session,
             other => panic!("{other:?}"),
         }
@@ -42,7 +42,7 @@ impl Group {
             answered: *sequence - 1,
             request,
         };
-        self.state.apply(&command).unwrap()
+        self.state.apply(command).unwrap()
     }
 
     pub(super) fn put(
@@ -194,16 +194,16 @@ fn a_retry_is_answered_again_and_what_is_forgotten_or_expired_is_said_to_be() {
     };
     let state = &mut group.state;
     let first = Some(Ok(Outcome::Drawn { first: 1 }));
-    assert_eq!(state.apply(&draw(1, 0)), first);
-    assert_eq!(state.apply(&draw(1, 0)), first);
+    assert_eq!(state.apply(draw(1, 0)), first);
+    assert_eq!(state.apply(draw(1, 0)), first);
     let second = Some(Ok(Outcome::Drawn { first: 11 }));
-    assert_eq!(state.apply(&draw(2, 1)), second);
+    assert_eq!(state.apply(draw(2, 1)), second);
     let forgotten = Some(Err(Refusal::Forgotten { sequence: 1 }));
-    assert_eq!(state.apply(&draw(1, 0)), forgotten);
-    assert_eq!(state.apply(&draw(2, 1)), second);
-    state.apply(&Command::Expire { session: me });
+    assert_eq!(state.apply(draw(1, 0)), forgotten);
+    assert_eq!(state.apply(draw(2, 1)), second);
+    state.apply(Command::Expire { session: me });
     let expired = Some(Err(Refusal::SessionExpired { session: me }));
-    assert_eq!(state.apply(&draw(2, 1)), expired);
+    assert_eq!(state.apply(draw(2, 1)), expired);
 }
 
 #[test]
@@ -220,12 +220,12 @@ fn answers_that_nobody_takes_are_bounded() {
         },
     };
     for sequence in 1..=1_024 {
-        assert!(group.state.apply(&ask(sequence)).unwrap().is_ok());
+        assert!(group.state.apply(ask(sequence)).unwrap().is_ok());
     }
     let refused = Some(Err(Refusal::TooManyAnswers { max: 1_024 }));
-    assert_eq!(group.state.apply(&ask(1_025)), refused);
+    assert_eq!(group.state.apply(ask(1_025)), refused);
     let first = Some(Ok(Outcome::Drawn { first: 1 }));
-    assert_eq!(group.state.apply(&ask(1)), first, "retries still are");
+    assert_eq!(group.state.apply(ask(1)), first, "retries still are");
 }
 
 #[test]
@@ -241,7 +241,7 @@ fn a_lock_goes_to_those_who_wait_in_the_order_in_which_they_came() {
     assert!(matches!(try_lock, Err(Refusal::Held { .. })));
     group.release(a, "l/l");
     assert_eq!(group.holders("l/l"), [(b, Token(2))]);
-    group.state.apply(&Command::Expire { session: b });
+    group.state.apply(Command::Expire { session: b });
     assert_eq!(group.holders("l/l"), [(c, Token(3))]);
     group.release(c, "l/l");
     assert_eq!(group.state.lock(&key("l/l")), None);
@@ -313,7 +313,7 @@ fn what_a_session_holds_ends_with_it_and_a_paused_holder_is_stopped_by_its_token
     group.put(a, "jobs/last", b"a", Owner::Nobody).unwrap();
     group.alone(b, "jobs/nightly").unwrap();
     let before = group.state.revision();
-    group.state.apply(&Command::Expire { session: a });
+    group.state.apply(Command::Expire { session: a });
     let owner = key("jobs/owner");
     assert_eq!(group.state.get(&owner), None);
     assert!(group.state.get(&key("jobs/last")).is_some());
@@ -361,10 +361,10 @@ fn who_waits_no_longer_lets_the_next_in() {
         session: b,
         lock: key("l/l"),
     };
-    group.state.apply(&give_up);
+    group.state.apply(give_up.clone());
     assert_eq!(group.holders("l/l"), [(a, Token(1)), (c, Token(2))]);
     let revision = group.state.revision();
-    group.state.apply(&give_up);
+    group.state.apply(give_up.clone());
     assert_eq!(group.changes_after(revision), [], "late, it does nothing");
 }
 
@@ -442,10 +442,10 @@ fn answers_that_a_client_says_it_has_are_no_ground_to_panic() {
         },
     };
     let first = Some(Ok(Outcome::Drawn { first: 1 }));
-    assert_eq!(group.state.apply(&ask(u64::MAX, 0)), first);
-    assert_eq!(group.state.apply(&ask(u64::MAX, u64::MAX)), first);
+    assert_eq!(group.state.apply(ask(u64::MAX, 0)), first);
+    assert_eq!(group.state.apply(ask(u64::MAX, u64::MAX)), first);
     let forgotten = Some(Err(Refusal::Forgotten { sequence: 7 }));
-    assert_eq!(group.state.apply(&ask(7, u64::MAX)), forgotten);
+    assert_eq!(group.state.apply(ask(7, u64::MAX)), forgotten);
 }
 
 proptest! {
@@ -471,7 +471,7 @@ proptest! {
             for (who, request) in after {
                 match request {
                     Some(request) => drop(group.ask(sessions[who], request)),
-                    None => drop(group.state.apply(&Command::Expire { session: sessions[who] })),
+                    None => drop(group.state.apply(Command::Expire { session: sessions[who] })),
                 }
             }
         }
@@ -487,7 +487,7 @@ proptest! {
             match request {
                 Some(request) => drop(group.ask(sessions[who], request)),
                 None => {
-                    group.state.apply(&Command::Expire { session: sessions[who] });
+                    group.state.apply(Command::Expire { session: sessions[who] });
                     sessions[who] = group.open();
                 }
             }
@@ -521,8 +521,8 @@ proptest! {
         let (mut once, mut twice) = (new(), new());
         let mut sequence = 0;
         for _ in 0..4 {
-            once.apply(&Command::Open { ttl_ms: 1 });
-            twice.apply(&Command::Open { ttl_ms: 1 });
+            once.apply(Command::Open { ttl_ms: 1 });
+            twice.apply(Command::Open { ttl_ms: 1 });
         }
         for ((who, request), again) in steps.into_iter().zip(again) {
             let session = SessionId(who as u64 + 1);
@@ -531,12 +531,12 @@ proptest! {
                 Some(request) => Command::Request { session, sequence, answered: 0, request },
                 None => Command::Expire { session },
             };
-            let answer = once.apply(&command);
-            prop_assert_eq!(&twice.apply(&command), &answer);
+            let answer = once.apply(command.clone());
+            prop_assert_eq!(&twice.apply(command.clone()), &answer);
             if again && matches!(command, Command::Request { .. }) {
                 // The revision counts commands; all else is as it was.
-                prop_assert_eq!(&twice.apply(&command), &answer);
-                prop_assert_eq!(&once.apply(&Command::GiveUp { session, lock: key("no/no") }), &None);
+                prop_assert_eq!(&twice.apply(command.clone()), &answer);
+                prop_assert_eq!(&once.apply(Command::GiveUp { session, lock: key("no/no") }), &None);
             }
             twice = State::from_snapshot(&twice.snapshot()).unwrap();
             prop_assert_eq!(&once, &twice);
