@@ -1,35 +1,45 @@
 //! What every request passes before it is looked at.
 
+use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode, Uri, header};
-use axum::middleware::Next;
+use axum::Router;
+use axum::http::{HeaderMap, Request, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
+use hyper::body::Incoming;
+use hyper::service::Service;
+use hyper_util::service::TowerToHyperService;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::failure::Failure;
 use super::state::Door;
 use super::tally::Route;
 
+/// What answers a request that has passed.
+pub(super) type Routes = TowerToHyperService<Router>;
+
 /// Checks where a request comes from, its token and the number under way; counts it.
-pub(super) async fn guard(State(door): State<Arc<Door>>, request: Request, next: Next) -> Response {
+pub(super) async fn guard(
+    door: Arc<Door>,
+    routes: Routes,
+    request: Request<Incoming>,
+) -> Result<Response, Infallible> {
     let route = Route::of(request.uri().path());
     let began = Instant::now();
     let response = match admit(&door, route, &request) {
-        Ok(_under_way) => next.run(request).await,
+        Ok(_under_way) => routes.call(request).await?,
         Err(failure) => failure.into_response(),
     };
     door.tally.note(route, response.status(), began.elapsed());
-    response
+    Ok(response)
 }
 
 fn admit(
     door: &Door,
     route: Route,
-    request: &Request,
+    request: &Request<Incoming>,
 ) -> Result<Option<OwnedSemaphorePermit>, Failure> {
     check_source(request.uri(), request.headers())?;
     if matches!(route, Route::Health | Route::Ready) {

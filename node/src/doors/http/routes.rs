@@ -4,14 +4,13 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::http::{Method, StatusCode, Uri};
-use axum::middleware;
 use axum::routing::{MethodRouter, get, post};
 
 use super::failure::Failure;
 use super::state::Door;
 use super::{
-    documents, guard, keys, node, strong_backup, strong_ids, strong_keys, strong_leases,
-    strong_locks, strong_txn, strong_watch, watch,
+    documents, keys, node, strong_backup, strong_ids, strong_keys, strong_leases, strong_locks,
+    strong_txn, strong_watch, watch,
 };
 
 pub(super) fn router(door: Arc<Door>) -> Router {
@@ -22,10 +21,6 @@ pub(super) fn router(door: Arc<Door>) -> Router {
     router
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
-        .layer(middleware::from_fn_with_state(
-            Arc::clone(&door),
-            guard::guard,
-        ))
         .with_state(door)
 }
 

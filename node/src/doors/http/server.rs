@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use axum::Router;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
@@ -16,6 +16,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::beside::{Beside, Requests};
+use super::guard::{Routes, guard};
 use super::patience::Patient;
 use super::routes;
 use super::state::{Door, Errand};
@@ -118,9 +119,11 @@ impl Http {
         let stop = CancellationToken::new();
         let (errands, wanted) = mpsc::channel(ERRANDS_MAX);
         let door = Door::new(mesh, token, &config, address, errands, stop.clone())?;
+        let door = Arc::new(door);
         let server = Server {
             listener,
-            router: routes::router(Arc::new(door)),
+            routes: TowerToHyperService::new(routes::router(Arc::clone(&door))),
+            door,
             places: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
             tasks: JoinSet::new(),
             stop: stop.clone(),
@@ -168,7 +171,8 @@ impl Http {
 /// The task that owns the socket and all other tasks.
 struct Server {
     listener: TcpListener,
-    router: Router,
+    door: Arc<Door>,
+    routes: Routes,
     places: Arc<Semaphore>,
     tasks: JoinSet<()>,
     stop: CancellationToken,
@@ -184,7 +188,8 @@ impl Server {
                     self.tasks.spawn(errand.run());
                 }
                 (stream, place) = accept(&self.listener, &self.places) => {
-                    let served = serve(stream, self.router.clone(), self.stop.clone(), place);
+                    let (door, routes) = (Arc::clone(&self.door), self.routes.clone());
+                    let served = serve(stream, (door, routes), self.stop.clone(), place);
                     self.tasks.spawn(served);
                 }
                 Some(ended) = self.tasks.join_next() => {
@@ -225,7 +230,7 @@ async fn accept(
 
 async fn serve(
     stream: TcpStream,
-    router: Router,
+    (door, routes): (Arc<Door>, Routes),
     stop: CancellationToken,
     place: OwnedSemaphorePermit,
 ) {
@@ -247,7 +252,7 @@ async fn serve(
         .max_concurrent_streams(STREAMS_MAX)
         .max_header_list_size(STREAM_HEAD_BYTES_MAX)
         .max_send_buf_size(STREAM_BYTES_MAX);
-    let service = TowerToHyperService::new(router);
+    let service = service_fn(|request| guard(Arc::clone(&door), routes.clone(), request));
     let connection = builder.serve_connection(TokioIo::new(Patient::new(stream)), service);
     let mut connection = std::pin::pin!(connection);
     let mut requests = Requests::default();
