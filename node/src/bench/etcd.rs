@@ -8,7 +8,6 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use http_body_util::Full;
 use hyper::Request;
 use serde_json::Value as Json;
 
@@ -188,7 +187,7 @@ impl EtcdKeys {
         let request = Request::post(format!("http://etcd/etcdserverpb.KV/{method}"))
             .header("content-type", "application/grpc")
             .header("te", "trailers")
-            .body(Full::new(body.freeze()))
+            .body(body.freeze())
             .map_err(Failed::new)?;
         let mut answer = self.connections.ask(client, request).await?;
         if answer

@@ -1,13 +1,13 @@
-//! Requests over HTTP/2, many on one connection.
+//! Requests over HTTP/2, many on one connection, by `h2` alone: what it costs to ask is taken from those who are measured.
 
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
+use bytes::{Bytes, BytesMut};
+use h2::client::{SendRequest, handshake};
 use hyper::Request;
-use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper::header::HeaderMap;
-use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 
 use super::load::Failed;
@@ -16,7 +16,7 @@ use super::load::Failed;
 #[derive(Clone, Debug)]
 pub(super) struct Connections {
     /// Some to each node; the first of each come first.
-    senders: Vec<SendRequest<Full<Bytes>>>,
+    senders: Vec<SendRequest<Bytes>>,
 }
 
 /// Connections to each node: enough that none holds the others up, and few enough that requests travel together.
@@ -28,16 +28,44 @@ pub(super) struct Answer {
     pub(super) trailers: HeaderMap,
 }
 
+/// A connection that lets all others go first whenever it is woken: what they have to say then leaves together.
+#[derive(Debug)]
+struct Patient<C> {
+    connection: Pin<Box<C>>,
+    waited: bool,
+}
+
+impl<C> Patient<C> {
+    fn new(connection: C) -> Self {
+        Self {
+            connection: Box::pin(connection),
+            waited: false,
+        }
+    }
+}
+
+impl<C: Future> Future for Patient<C> {
+    type Output = C::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<C::Output> {
+        self.waited = !self.waited;
+        if self.waited {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        self.connection.as_mut().poll(context)
+    }
+}
+
 impl Connections {
     pub(super) async fn open(nodes: &[SocketAddr]) -> Result<Self, Failed> {
         let mut senders = Vec::new();
         for node in nodes.iter().cycle().take(nodes.len() * TO_EACH) {
             let stream = TcpStream::connect(node).await.map_err(Failed::new)?;
             stream.set_nodelay(true).map_err(Failed::new)?;
-            let shaken = handshake(TokioExecutor::new(), TokioIo::new(stream)).await;
-            let (sender, connection) = shaken.map_err(Failed::new)?;
+            let (sender, connection) = handshake(stream).await.map_err(Failed::new)?;
             // It ends with its node, or when nobody sends any more.
-            tokio::spawn(connection);
+            tokio::spawn(Patient::new(connection));
             senders.push(sender);
         }
         Ok(Self { senders })
@@ -47,22 +75,36 @@ impl Connections {
     pub(super) async fn ask(
         &self,
         client: usize,
-        request: Request<Full<Bytes>>,
+        request: Request<Bytes>,
     ) -> Result<Answer, Failed> {
         let sender = self.senders.get(client % self.senders.len());
-        let mut sender = sender
-            .ok_or_else(|| Failed("no connection".into()))?
-            .clone();
-        let answer = sender.send_request(request).await.map_err(Failed::new)?;
+        let sender = sender.ok_or_else(|| Failed("no connection".into()))?;
+        let mut sender = sender.clone().ready().await.map_err(Failed::new)?;
+        let (head, body) = request.into_parts();
+        let head = Request::from_parts(head, ());
+        let sent = sender.send_request(head, body.is_empty());
+        let (answer, mut stream) = sent.map_err(Failed::new)?;
+        if !body.is_empty() {
+            stream.send_data(body, true).map_err(Failed::new)?;
+        }
+        let answer = answer.await.map_err(Failed::new)?;
         let status = answer.status();
-        let collected = answer.into_body().collect().await;
-        let collected = collected.map_err(Failed::new)?;
-        let trailers = collected.trailers().cloned().unwrap_or_default();
-        let body = collected.to_bytes();
+        let mut stream = answer.into_body();
+        let mut body = BytesMut::new();
+        while let Some(part) = stream.data().await {
+            let part = part.map_err(Failed::new)?;
+            let taken = stream.flow_control().release_capacity(part.len());
+            taken.map_err(Failed::new)?;
+            body.extend_from_slice(&part);
+        }
+        let trailers = stream.trailers().await.map_err(Failed::new)?;
         if !status.is_success() {
             let said = String::from_utf8_lossy(&body);
             return Err(Failed(format!("{status}: {said}")));
         }
-        Ok(Answer { body, trailers })
+        Ok(Answer {
+            body: body.freeze(),
+            trailers: trailers.unwrap_or_default(),
+        })
     }
 }

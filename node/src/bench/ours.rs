@@ -5,7 +5,6 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http_body_util::Full;
 use hyper::{Method, Request};
 use meshwork::Mesh;
 use meshwork::setup::{self, SetupOptions};
@@ -148,7 +147,7 @@ impl DoorKeys {
             .method(method)
             .uri(uri)
             .header("authorization", authorization)
-            .body(Full::new(Bytes::from_static(body)))
+            .body(Bytes::from_static(body))
             .map_err(Failed::new)?;
         Ok(self.connections.ask(client, request).await?.body)
     }
