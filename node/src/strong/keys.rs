@@ -72,19 +72,17 @@ impl Keys {
     /// Keys that belong to no session.
     pub(crate) fn restore(&mut self, keys: Vec<(Key, Found)>) {
         for (key, found) in keys {
-            self.put(key, found, None);
+            self.put(&key, found, None);
         }
     }
 
     /// Works out what a snapshot leaves out.
     pub(crate) fn rebuild(&mut self) {
-        for (key, value) in self.values.iter() {
-            self.bytes += bytes_of(key, value.found.value.len());
-            if let Some(session) = value.owner {
-                let owned = self.of_session.entry(session).or_default();
-                owned.insert(key.clone());
-            }
+        let values = core::mem::take(&mut self.values);
+        for (key, value) in values.iter() {
+            self.begin(key, value.found.value.len(), value.owner);
         }
+        self.values = values;
     }
 
     /// Carries out a transaction, all of it or nothing. Says what its steps found, and tells of each key that it changed.
@@ -110,7 +108,7 @@ impl Keys {
                 KeyOp::Get { key } => self.get(&key).cloned(),
                 KeyOp::Put { key, value, owner } => {
                     let owner = (owner == Owner::Session).then_some(session);
-                    let old = self.put(key.clone(), Found { value, revision }, owner);
+                    let old = self.put(&key, Found { value, revision }, owner);
                     tell(key);
                     old
                 }
@@ -180,19 +178,26 @@ impl Keys {
     }
 
     /// Returns what it was before.
-    fn put(&mut self, key: Key, found: Found, owner: Option<SessionId>) -> Option<Found> {
-        self.bytes += bytes_of(&key, found.value.len());
-        let old = self.values.insert(&key, Value { found, owner });
-        let old = old.map(|old| self.end(&key, old));
-        if let Some(session) = owner {
-            self.of_session.entry(session).or_default().insert(key);
-        }
+    fn put(&mut self, key: &Key, found: Found, owner: Option<SessionId>) -> Option<Found> {
+        let length = found.value.len();
+        let old = self.values.insert(key, Value { found, owner });
+        let old = old.map(|old| self.end(key, old));
+        self.begin(key, length, owner);
         old
     }
 
     fn delete(&mut self, key: &Key) -> Option<Found> {
         let old = self.values.remove(key)?;
         Some(self.end(key, old))
+    }
+
+    /// A value of so many bytes is a key's.
+    fn begin(&mut self, key: &Key, length: usize, owner: Option<SessionId>) {
+        self.bytes += bytes_of(key, length);
+        if let Some(session) = owner {
+            let owned = self.of_session.entry(session).or_default();
+            owned.insert(key.clone());
+        }
     }
 
     /// A value is no longer a key's.
