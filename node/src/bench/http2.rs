@@ -1,8 +1,9 @@
 //! Requests over HTTP/2, many on one connection, by `h2` alone: what it costs to ask is taken from those who are measured.
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::pin::pin;
+use std::task::Poll;
 
 use bytes::{Bytes, BytesMut};
 use h2::client::{SendRequest, handshake};
@@ -28,33 +29,19 @@ pub(super) struct Answer {
     pub(super) trailers: HeaderMap,
 }
 
-/// A connection that lets all others go first whenever it is woken: what they have to say then leaves together.
-#[derive(Debug)]
-struct Patient<C> {
-    connection: Pin<Box<C>>,
-    waited: bool,
-}
-
-impl<C> Patient<C> {
-    fn new(connection: C) -> Self {
-        Self {
-            connection: Box::pin(connection),
-            waited: false,
-        }
-    }
-}
-
-impl<C: Future> Future for Patient<C> {
-    type Output = C::Output;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<C::Output> {
-        self.waited = !self.waited;
-        if self.waited {
+/// Drives a connection that lets all others go first whenever it is woken: what they have to say then leaves together.
+async fn drive_patiently<C: Future>(connection: C) -> C::Output {
+    let mut connection = pin!(connection);
+    let mut waited = false;
+    poll_fn(|context| {
+        waited = !waited;
+        if waited {
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        self.connection.as_mut().poll(context)
-    }
+        connection.as_mut().poll(context)
+    })
+    .await
 }
 
 impl Connections {
@@ -65,7 +52,7 @@ impl Connections {
             stream.set_nodelay(true).map_err(Failed::new)?;
             let (sender, connection) = handshake(stream).await.map_err(Failed::new)?;
             // It ends with its node, or when nobody sends any more.
-            tokio::spawn(Patient::new(connection));
+            tokio::spawn(drive_patiently(connection));
             senders.push(sender);
         }
         Ok(Self { senders })
