@@ -78,6 +78,14 @@ fn bank(sites: &[Site]) {
     }
 }
 
+/// Three voters that all know of it.
+fn voters_with_an_account() -> Vec<Site> {
+    let sites = voters(3);
+    bank(&sites);
+    sites[0].ok(&["put", "bank/account", "old"]);
+    sites
+}
+
 /// Begins a transaction whose answer may be long in coming.
 fn begin_txn(site: &Site, transaction: &Json) -> Child {
     let mut txn = site.command(&["txn", "-"]);
@@ -165,9 +173,7 @@ fn begin_read(site: &Site) -> TcpStream {
 
 #[test]
 fn a_leader_that_stood_still_answers_no_read_with_what_it_knew() {
-    let sites = voters(3);
-    bank(&sites);
-    sites[0].ok(&["put", "bank/account", "old"]);
+    let sites = voters_with_an_account();
     let (leader, other) = leader_and_other(&sites);
     leader.signal("-STOP");
     put_in_the_end(other, "new");
@@ -211,9 +217,7 @@ fn fail_flushes(site: &Site) -> Option<Child> {
 
 #[test]
 fn a_voter_whose_disk_fails_votes_and_acknowledges_no_more() {
-    let sites = voters(3);
-    bank(&sites);
-    sites[0].ok(&["put", "bank/account", "old"]);
+    let sites = voters_with_an_account();
     let (leader, other) = leader_and_other(&sites);
     let Some(mut strace) = fail_flushes(leader) else {
         eprintln!("SKIPPED: strace is missing, or may not trace a process here");

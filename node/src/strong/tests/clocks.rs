@@ -423,12 +423,7 @@ fn a_new_leader_gives_each_session_all_of_its_time_again() {
 fn a_leader_that_cannot_say_yet_that_it_leads_no_more_does_not_spin() {
     let mut net = group(78, 3);
     let leader = net.leader().unwrap();
-    let others = [0, 1, 2].map(|n| (n, n != leader));
-    let others: Vec<usize> = others
-        .iter()
-        .filter(|(_, other)| *other)
-        .map(|(n, _)| *n)
-        .collect();
+    let others: Vec<usize> = (0..3).filter(|n| *n != leader).collect();
     open(&mut net, leader, ms(8_000));
     let log = |net: &Net| net.group(leader).unwrap().log().last();
     let before = log(&net);
