@@ -160,8 +160,7 @@ impl<'de> Deserialize<'de> for Key {
 /// Its position stands for it.
 impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let (position, _) = split::<{ Position::BYTES }>(&self.0);
-        state.write(position);
+        state.write(self.position().as_bytes());
     }
 }
 
