@@ -61,10 +61,17 @@ pub(crate) fn run(folder: &Path, args: &UpArgs) -> Result<(), Failure> {
     // Looked at before anything is made, so that a mistyped folder is not created.
     let member = Member::load(folder).map_err(|error| Failure::from_error(Exit::Failed, &error))?;
     tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers())
         .enable_all()
         .build()
         .map_err(|error| Failure::from_error(Exit::Failed, &error))?
         .block_on(serve(folder, &member, args))
+}
+
+/// Half the processors, and one at least. The others are for the disk's thread and for the kernel's part of the network; a worker more than
+/// there is work for is woken for nothing with every message.
+fn workers() -> usize {
+    std::thread::available_parallelism().map_or(1, |all| (all.get() / 2).max(1))
 }
 
 async fn serve(folder: &Path, member: &Member, args: &UpArgs) -> Result<(), Failure> {
