@@ -31,6 +31,8 @@ pub(crate) struct Driver {
     running: Shared,
     net: Net,
     committer: Committer,
+    /// For the disk, in order.
+    to_store: Vec<(u64, Arc<Batch>)>,
     _dir: DataDir,
     clock: Clock,
     desk: Desk,
@@ -64,6 +66,7 @@ impl Driver {
             running,
             net,
             committer,
+            to_store: Vec::new(),
             _dir: dir,
             clock,
             desk: Desk::default(),
@@ -83,7 +86,7 @@ impl Driver {
     ) {
         let stop = self.running.stop.clone();
         while self.ended.is_none() {
-            self.drain();
+            self.act().await;
             let wake = self.wake_at();
             tokio::select! {
                 biased;
@@ -133,7 +136,7 @@ impl Driver {
         report: &watch::Sender<Option<Ended>>,
     ) {
         self.node.handle_stop(self.now());
-        self.drain();
+        self.act().await;
         drop((commands, events));
         self.net.shutdown().await;
         let committer = self.committer;
@@ -170,8 +173,19 @@ impl Driver {
         }
     }
 
-    /// Carries out everything that the core wants done.
-    fn drain(&mut self) {
+    /// Carries out everything that the core wants done. What others are told leaves before this node's disk is woken: a leader waits for the
+    /// disks of a majority, and theirs are further away.
+    async fn act(&mut self) {
+        let sent = self.drain();
+        if sent && !self.to_store.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        self.submit();
+    }
+
+    /// Hands out all that the core wants done but what is to be stored. Says whether others were told something.
+    fn drain(&mut self) -> bool {
+        let mut sent = false;
         while let Some(output) = self.node.poll_output() {
             let Some(output) = self.desk.answer(output) else {
                 continue;
@@ -182,8 +196,9 @@ impl Driver {
                     if let Err(error) = self.net.send(to, net_class(class), frame.into()) {
                         tracing::trace!(peer = %to, %error, "a frame was not sent");
                     }
+                    sent = true;
                 }
-                Output::Store { id, batch } => self.submit(id, batch),
+                Output::Store { id, batch } => self.to_store.push((id, batch)),
                 Output::Kept { id } => self.admit.kept(id, &self.member),
                 Output::Refused { peer, by, reason } => note_refusal(peer, by, reason),
                 Output::Want { peer, addresses } => {
@@ -205,16 +220,19 @@ impl Driver {
                 }
             }
         }
+        sent
     }
 
-    fn submit(&mut self, id: u64, batch: Arc<Batch>) {
-        match self.committer.submit(id, batch) {
-            Ok(()) => {}
-            // The core has at most two batches under way, far below the queue; the other refusals end the store.
-            Err(SubmitBatch::Busy { .. }) => {
-                self.ended = Some(Ended::Store("its queue is full".into()));
+    fn submit(&mut self) {
+        for (id, batch) in self.to_store.drain(..) {
+            match self.committer.submit(id, batch) {
+                Ok(()) => {}
+                // The core has at most two batches under way, far below the queue; the other refusals end the store.
+                Err(SubmitBatch::Busy { .. }) => {
+                    self.ended = Some(Ended::Store("its queue is full".into()));
+                }
+                Err(error) => self.ended = Some(Ended::Store(error.to_string())),
             }
-            Err(error) => self.ended = Some(Ended::Store(error.to_string())),
         }
     }
 
