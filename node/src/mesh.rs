@@ -289,7 +289,10 @@ impl Mesh {
     }
 
     /// Sends a command and waits for its answer; `None` when the node has stopped.
-    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
+    pub(crate) async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<T>) -> Command,
+    ) -> Option<T> {
         self.begin(command).await?.await.ok()
     }
 

@@ -11,7 +11,7 @@ use serde_json::{Value as Json, json};
 
 use super::backup::{self, BackupArgs, RestoreArgs};
 use super::client::Door;
-use super::exit::Failure;
+use super::exit::{Exit, Failure};
 use super::status::{dash, number, text};
 use super::{key, output};
 
@@ -23,6 +23,8 @@ pub(crate) enum StrongCommand {
     Backup(BackupArgs),
     /// Put a backup into a group that holds nothing
     Restore(RestoreArgs),
+    /// Begin a new group where this node was the only voter and has lost what it held
+    Reset(ResetArgs),
     /// Draw the next numbers of a sequence
     Sequence(SequenceArgs),
     /// Make ids that are unique in the mesh
@@ -63,6 +65,22 @@ pub(crate) struct IdArgs {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
+Example, on the node that `meshwork strong status` says this of:
+  meshwork strong reset --yes
+  meshwork strong restore bank-today.strong
+
+For a group with one voter whose folder was restored from an older copy, or is damaged. The new
+group holds nothing; the namespaces stay strong, and revisions and fencing tokens are greater than
+all before. Everything that was agreed on and is in no backup is lost: if another copy of the
+folder has it, use that instead, and never let the old folder run again after this.")]
+pub(crate) struct ResetArgs {
+    /// Yes, what the old group held may be lost
+    #[arg(long)]
+    yes: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
 Examples:
   meshwork strong status
   meshwork strong status --json | jq .leader
@@ -82,6 +100,7 @@ pub(crate) fn run(folder: &Path, command: &StrongCommand) -> Result<(), Failure>
         StrongCommand::Status(args) => status(folder, args),
         StrongCommand::Backup(args) => backup::backup(folder, args),
         StrongCommand::Restore(args) => backup::restore(folder, args),
+        StrongCommand::Reset(args) => reset(folder, args),
         StrongCommand::Sequence(args) => sequence(folder, args),
         StrongCommand::Id(args) => id(folder, args),
     }
@@ -103,6 +122,16 @@ fn status(folder: &Path, args: &StatusArgs) -> Result<(), Failure> {
     }
     output::line("")?;
     output::line(table(strong, members))
+}
+
+fn reset(folder: &Path, args: &ResetArgs) -> Result<(), Failure> {
+    if !args.yes {
+        let message = "what the old group held, and no backup has, would be lost for good";
+        return Err(Failure::new(Exit::Refused, message)
+            .hint("see `meshwork strong reset --help`, and say --yes"));
+    }
+    Door::open(folder)?.post("strong/reset", &json!({}), PATIENCE)?;
+    output::line("A new group begins here. Fill it from a backup: meshwork strong restore FILE")
 }
 
 fn sequence(folder: &Path, args: &SequenceArgs) -> Result<(), Failure> {

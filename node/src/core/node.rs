@@ -14,8 +14,8 @@ use meshwork_sync::{
 use super::batches::{Batches, Whose};
 use super::config::{NodeConfig, roles};
 use crate::strong::{
-    self, Ability, Able, MemberCondition, RejectStrong, SessionId, Strong, StrongDone, StrongError,
-    StrongOutput, StrongRequest, StrongSetup, VoterId,
+    self, Ability, Able, MemberCondition, RejectStrong, ResetStrong, SessionId, Strong, StrongDone,
+    StrongError, StrongOutput, StrongRequest, StrongSetup, VoterId,
 };
 
 /// One member of a mesh as a pure state machine: hand it what happened, then take [`Node::poll_output`] until it is empty.
@@ -395,6 +395,16 @@ impl Node {
     ) {
         self.strong.request(now, id, request, timeout);
         self.after(now);
+    }
+
+    /// Begins a new strong group in place of one whose only voter was on this node and is gone.
+    ///
+    /// # Errors
+    /// [`ResetStrong`].
+    pub fn reset_strong(&mut self, now: Time) -> Result<(), ResetStrong> {
+        let begun = self.strong.reset(now);
+        self.after(now);
+        begun
     }
 
     /// Writes one key. Answered by [`Output::Written`] with the same `id`.

@@ -26,7 +26,7 @@ use crate::admission::Ticket;
 use crate::core::Status;
 use crate::mesh::Ended;
 use crate::net::Net;
-use crate::strong::{SessionId, StrongDone, StrongError, StrongRequest};
+use crate::strong::{ResetStrong, SessionId, StrongDone, StrongError, StrongRequest};
 use crate::watch::Watch;
 
 /// What a handle asks of the driver. An answer that nobody waits for any more is dropped.
@@ -57,6 +57,9 @@ pub(crate) enum Command {
     Watch {
         prefix: Prefix,
         answer: oneshot::Sender<Watch>,
+    },
+    ResetStrong {
+        answer: oneshot::Sender<Result<(), ResetStrong>>,
     },
     Status {
         answer: oneshot::Sender<Status>,

@@ -380,6 +380,7 @@ impl Driver {
                     .open_session(&mut self.node, patience, ttl, answer);
             }
             Command::Watch { prefix, answer } => self.desk.watch(&mut self.node, prefix, answer),
+            Command::ResetStrong { answer } => reply(answer, self.node.reset_strong(now)),
             Command::Status { answer } => reply(answer, self.node.status(now)),
             Command::Invite { valid_for, answer } => {
                 self.admit

@@ -432,6 +432,7 @@ impl Inner {
                     answer,
                 } => desk.open_session(node, (now, timeout), ttl, answer),
                 Command::Watch { prefix, answer } => desk.watch(node, prefix, answer),
+                Command::ResetStrong { answer } => reply(answer, node.reset_strong(now)),
                 Command::Status { answer } => reply(answer, node.status(now)),
                 // Whoever is started is a member here.
                 Command::Invite { answer, .. } => reply(answer, Err(InviteError::MayNotAdmit)),

@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::ResetStrong;
 use super::backups::PART_BYTES;
 use super::client::StrongRequest;
 use super::command::{Outcome, Request, Revision, SessionId};
 use super::handle::{StrongFailure, unexpected};
 use super::message::{Finding, Query};
-use crate::mesh::Mesh;
+use crate::driver::Command;
+use crate::mesh::{Mesh, RequestError};
 
 /// A backup of the strong group that is being fetched: one state of all of it, as of a moment after it was asked for.
 ///
@@ -86,6 +88,23 @@ impl Mesh {
         };
         restore.stage(Vec::new()).await?;
         Ok(restore)
+    }
+}
+
+impl Mesh {
+    /// Begins a new strong group, which holds nothing, in place of one that is lost: its only voter was this node, and what it held was restored
+    /// from an older copy or is damaged. The other nodes follow when they hear of it.
+    ///
+    /// What was agreed on in the old group is gone, but for what a backup has. Its namespaces stay strong, so that nobody writes their keys past
+    /// the group; revisions, sessions and fencing tokens are greater than all before, by 2^40. Sequences go on from what is restored.
+    ///
+    /// Only for when no other copy of this node's folder has what the group held: should the old store come back, there are two groups.
+    ///
+    /// # Errors
+    /// [`ResetStrong`]: nothing changed.
+    pub async fn reset_strong(&self) -> Result<(), RequestError<ResetStrong>> {
+        let result = self.ask(|answer| Command::ResetStrong { answer }).await;
+        Ok(result.ok_or(RequestError::Stopped)??)
     }
 }
 

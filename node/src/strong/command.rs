@@ -67,6 +67,11 @@ pub enum Command {
         /// For what.
         lock: Key,
     },
+    /// From the leader of a group that follows on one that was lost: no revision, session or fencing token up to this one is given to anybody.
+    Skip {
+        /// Below 2^62.
+        count: u64,
+    },
 }
 
 impl Command {
@@ -91,7 +96,9 @@ impl Command {
     pub(crate) fn keys(&self) -> impl Iterator<Item = &Key> {
         let request = match self {
             Self::Request { request, .. } => Some(request),
-            Self::Open { .. } | Self::Expire { .. } | Self::GiveUp { .. } => None,
+            Self::Open { .. } | Self::Expire { .. } | Self::GiveUp { .. } | Self::Skip { .. } => {
+                None
+            }
         };
         let named = request.and_then(|request| match request {
             Request::Acquire { lock, .. } | Request::Release { lock } => Some(lock),

@@ -1,5 +1,6 @@
 //! The strong part of a node: its voter, if it has one, its questions to the leader, and what it knows of the group.
 
+mod reset;
 mod roster;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -22,9 +23,11 @@ use super::growth::{Able, Growth};
 use super::leader::{Leader, leader_of};
 use super::log::Log;
 use super::message::{DecodeStrong, Message, Reply, Roster};
-use super::records::{self, FORMED_BY, GroupId, Head, OpenGroup, ROSTER, VoterId};
+use super::records::{self, FORMED_BY, GroupId, HEAD, Head, OpenGroup, ROSTER, VoterId};
 use super::sessions::Answer;
 use super::wire::RejectRaft;
+
+pub use reset::ResetStrong;
 
 /// What the strong part starts from.
 #[derive(Debug)]
@@ -98,6 +101,8 @@ pub(crate) struct Strong {
     group: Option<Box<Group>>,
     /// Why this node takes no part in its group, and when it tries again.
     out: Option<(String, Option<Time>)>,
+    /// Whether nothing that this node could go on with is on its disk, nor on the way there.
+    gone: bool,
     leader: Leader,
     client: Client,
     growth: Growth,
@@ -163,6 +168,7 @@ impl Strong {
             store,
             group: None,
             out: None,
+            gone: false,
             leader: Leader::default(),
             growth: Growth::default(),
             backups: Backups::default(),
@@ -214,7 +220,7 @@ impl Strong {
     pub(crate) fn handle_connected(&mut self, now: Time, peer: NodeId) {
         self.connected.insert(peer);
         self.client.handle_connected(now, peer);
-        if let Some(roster) = self.roster.clone() {
+        if let Some(roster) = self.roster.clone().filter(Roster::is_formed) {
             self.send(peer, &Message::Roster(Box::new(roster)));
         }
         self.touched = Some(now);
@@ -353,8 +359,10 @@ impl Strong {
         VoterId::from_be_bytes(self.setup.replica.to_bytes())
     }
 
+    /// Why this node takes no part in its group although it did.
     pub(crate) fn out(&self) -> Option<&str> {
-        self.out.as_ref().map(|(reason, _)| reason.as_str())
+        let out = self.out.as_ref().map(|(reason, _)| reason.as_str());
+        self.lost().or(out)
     }
 
     pub(crate) const fn roster(&self) -> Option<&Roster> {
@@ -369,7 +377,7 @@ impl Strong {
     ) -> Result<(), RejectStrong> {
         match message {
             Message::Raft(of, message) => {
-                self.introduce(now, of, message.from, from)?;
+                self.introduce(now, of, (message.from, message.to), from)?;
                 let taken = self.guarded(|group| group.handle_message(now, from, *message));
                 taken.ok_or(RejectStrong::Group)??;
             }
@@ -446,9 +454,10 @@ impl Strong {
         &mut self,
         now: Time,
         of: GroupId,
-        voter: VoterId,
+        (voter, to): (VoterId, VoterId),
         from: NodeId,
     ) -> Result<(), RejectStrong> {
+        let able = self.setup.ability == Ability::Votes && to == self.voter();
         let listed = self.roster.as_ref().filter(|roster| roster.group == of);
         let listed = listed.is_some_and(|roster| roster.nodes.get(&voter) == Some(&from));
         match &self.group {
@@ -459,9 +468,10 @@ impl Strong {
                     return Err(RejectRaft::Stranger.into());
                 }
             }
-            None if listed && self.out.is_none() && self.setup.ability == Ability::Votes => {
+            None if listed && self.out.is_none() && able => {
                 let who = self.who(of);
                 self.opened += 1;
+                self.gone = false;
                 let group = Group::follow(Arc::clone(&self.store), who, now);
                 self.group = Some(Box::new(group));
             }
@@ -480,8 +490,26 @@ impl Strong {
     }
 
     fn open_group(&mut self, now: Time) -> Result<(), OpenGroup> {
-        self.opened += 1;
+        let opened = self.go_on(now);
+        self.gone = match &opened {
+            Ok(()) => self.group.is_none(),
+            Err(OpenGroup::Damaged(_)) => true,
+            // It may be there when the disk is well again.
+            Err(OpenGroup::Store(_)) => false,
+        };
+        opened
+    }
+
+    fn go_on(&mut self, now: Time) -> Result<(), OpenGroup> {
+        let head: Option<Head> = records::read(&*self.store, HEAD)?;
+        let next = self.roster.as_ref().filter(|roster| roster.era > 0);
+        // Only a group that was lost is followed by another: this node heard of that, and was to be restarted.
+        let is_lost = |head: Head| next.is_some_and(|roster| roster.group != head.group);
+        if self.opened == 0 && head.is_some_and(is_lost) {
+            return self.forget_group().map_err(records::unreadable);
+        }
         if let Some(log) = Log::open(&self.store)? {
+            self.opened += 1;
             let who = Who {
                 head: log.head,
                 ..self.who(log.head.group)
@@ -606,6 +634,9 @@ impl Strong {
             Effect::Read(round) => self.leader.read(now, group, round, &mut self.backups),
             Effect::Turned => {
                 self.leader.turned(now, group);
+                if let Some(roster) = &self.roster {
+                    self.leader.count_from(group, roster.counts_from());
+                }
                 if let Some(leader) = leader_of(group) {
                     self.client.handle_leader(now, leader);
                 }

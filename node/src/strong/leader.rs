@@ -154,7 +154,7 @@ impl Leader {
             Command::Open { .. } => {}
             Command::Request { session, .. } => drop(self.renew(now, state, *session)),
             // No client says this.
-            Command::Expire { .. } | Command::GiveUp { .. } => return,
+            Command::Expire { .. } | Command::GiveUp { .. } | Command::Skip { .. } => return,
         }
         let bytes = command.bytes();
         if !self.inbox.has_room(bytes, INBOX) {
@@ -197,6 +197,13 @@ impl Leader {
         }
         for (lock, session, wait) in group.state().waiters() {
             self.be_patient(now, lock, session, wait);
+        }
+    }
+
+    /// A group that follows on one that was lost says so before anything else.
+    pub(crate) fn count_from(&mut self, group: &Group, count: u64) {
+        if self.leads(group) && group.state().revision().0 < count {
+            self.say(Command::Skip { count });
         }
     }
 

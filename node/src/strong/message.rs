@@ -49,9 +49,14 @@ pub(crate) enum Message {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Roster {
     pub(crate) group: GroupId,
+    /// How many groups of the mesh were lost before this one.
+    pub(crate) era: u64,
     /// The entry as of which this holds; a later one counts.
     pub(crate) index: u64,
+    /// Voters and learners, and where each is found.
     pub(crate) nodes: BTreeMap<VoterId, NodeId>,
+    /// Those of them whose majority decides.
+    pub(crate) voters: BTreeSet<VoterId>,
     pub(crate) namespaces: BTreeSet<String>,
 }
 

@@ -50,8 +50,8 @@ pub use command::{
     Branch, Command, Condition, Found, Full, KeyOp, Link, Mode, Outcome, Owner, Refusal, Request,
     Revision, SessionId, Token, TooLarge, Transaction, Wait,
 };
-pub use core::RejectStrong;
 pub(crate) use core::{Ability, Stored, Strong, StrongOutput, StrongSetup};
+pub use core::{RejectStrong, ResetStrong};
 pub use election::{Election, Leader, LeaderWatch, Leadership, Reign};
 pub use group::GroupConfig;
 pub(crate) use growth::{Able, Condition as MemberCondition};

@@ -153,10 +153,14 @@ impl State {
                 }
                 None
             }
+            Command::Skip { count } => {
+                self.skip_to(count.min(COUNT_MAX));
+                None
+            }
         }
     }
 
-    /// How many commands were applied.
+    /// How many commands were applied, and what was skipped.
     #[must_use]
     pub const fn revision(&self) -> Revision {
         self.kept.revision
@@ -459,11 +463,21 @@ impl State {
         self.kept.locks.skip_to(backup.token);
         self.kept.sequences = backup.sequences;
         self.kept.namespaces = backup.namespaces;
-        let revision = Revision(backup.revision.0 + 1).max(self.kept.revision);
-        self.kept.revision = revision;
-        // Whoever watches reads anew what it watches.
-        self.history = History::from(revision);
+        let revision = self.go_on_from(Revision(backup.revision.0 + 1));
         Ok(Outcome::Restored { revision })
+    }
+
+    fn skip_to(&mut self, count: u64) {
+        self.kept.locks.skip_to(Token(count));
+        self.go_on_from(Revision(count));
+    }
+
+    /// Lets no revision up to this one be given to anybody. Whoever watches reads anew what it watches.
+    fn go_on_from(&mut self, revision: Revision) -> Revision {
+        let revision = revision.max(self.kept.revision);
+        self.kept.revision = revision;
+        self.history = History::from(revision);
+        revision
     }
 
     fn end(&mut self, session: SessionId) {

@@ -1,14 +1,13 @@
 //! What a node can say about its strong part at a moment.
 
-#[cfg(feature = "sim")]
 use std::collections::BTreeSet;
 
+use meshwork_membership::NodeId;
 use serde::Serialize;
 
 use super::core::Strong;
 use super::group::{Group, Heard};
 use super::leader::leader_of;
-#[cfg(feature = "sim")]
 use super::records::VoterId;
 
 /// The strong group as one node sees it.
@@ -105,7 +104,11 @@ impl Strong {
 
 fn role(group: &Group) -> &'static str {
     let log = group.log();
-    if log.config().voters.contains(&log.head.me) {
+    role_of(&log.config().voters, log.head.me)
+}
+
+fn role_of(voters: &BTreeSet<VoterId>, id: VoterId) -> &'static str {
+    if voters.contains(&id) {
         "voter"
     } else {
         "learner"
@@ -118,10 +121,9 @@ fn members(group: &Group) -> Vec<GroupMember> {
     let leads = group.standing().leads;
     let member = |(id, matched, heard): (u64, u64, Heard)| {
         let node = config.nodes.get(&id)?;
-        let voter = config.voters.contains(&id);
         Some(GroupMember {
             node: node.to_string(),
-            role: if voter { "voter" } else { "learner" },
+            role: role_of(&config.voters, id),
             lag: leads.then(|| last.saturating_sub(matched)),
             heard: leads.then_some(heard == Heard::Lately || id == group.log().head.me),
         })
@@ -131,15 +133,14 @@ fn members(group: &Group) -> Vec<GroupMember> {
 
 /// What a node outside the group knows of those in it.
 fn listed(strong: &Strong) -> Vec<GroupMember> {
-    let nodes = strong
-        .roster()
-        .into_iter()
-        .flat_map(|roster| roster.nodes.values());
-    let member = |node: &meshwork_membership::NodeId| GroupMember {
+    let Some(roster) = strong.roster() else {
+        return Vec::new();
+    };
+    let member = |(id, node): (&VoterId, &NodeId)| GroupMember {
         node: node.to_string(),
-        role: "voter",
+        role: role_of(&roster.voters, *id),
         lag: None,
         heard: None,
     };
-    nodes.map(member).collect()
+    roster.nodes.iter().map(member).collect()
 }

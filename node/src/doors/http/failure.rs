@@ -6,7 +6,7 @@ use meshwork_crdt::{ApplyOp, EditSequence};
 use meshwork_sync::{InvalidKey, ReadError, StoreFailure, WriteError};
 use serde_json::{Value, json};
 
-use crate::strong::{AcquireError, IdError, Refusal, StrongError, StrongKeyError};
+use crate::strong::{AcquireError, IdError, Refusal, ResetStrong, StrongError, StrongKeyError};
 use crate::{InviteError, RequestError};
 
 /// A request was refused or failed: a status, a code for programs and a text for people.
@@ -270,6 +270,20 @@ impl From<Refusal> for Failure {
             Refusal::Forgotten { .. }
             | Refusal::TooManyAnswers { .. }
             | Refusal::OutOfPlace { .. } => Self::conflict("refused", message),
+        }
+    }
+}
+
+impl From<ResetStrong> for Failure {
+    fn from(error: ResetStrong) -> Self {
+        let message = error.to_string();
+        match error {
+            ResetStrong::Asks
+            | ResetStrong::NoGroup
+            | ResetStrong::Alive
+            | ResetStrong::Others
+            | ResetStrong::Restart => Self::conflict("not_lost", message),
+            ResetStrong::Store(_) => Self::internal(message),
         }
     }
 }

@@ -25,7 +25,7 @@ pub(super) fn router(door: Arc<Door>) -> Router {
 }
 
 /// Every route; `openapi.json` describes the same.
-fn routes() -> [(&'static str, MethodRouter<Arc<Door>>); 24] {
+fn routes() -> [(&'static str, MethodRouter<Arc<Door>>); 25] {
     [
         ("/health", get(node::health)),
         ("/ready", get(node::ready)),
@@ -61,6 +61,7 @@ fn routes() -> [(&'static str, MethodRouter<Arc<Door>>); 24] {
         ("/v1/strong/sequences/{*key}", post(strong_keys::draw)),
         ("/v1/strong/backup", get(strong_backup::backup)),
         ("/v1/strong/restore", post(strong_backup::restore)),
+        ("/v1/strong/reset", post(strong_backup::reset)),
         ("/v1/strong/leases", post(strong_leases::hold)),
         ("/v1/strong/elections/{*key}", get(strong_watch::leaders)),
         ("/v1/strong/watch", get(strong_watch::keys)),

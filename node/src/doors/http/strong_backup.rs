@@ -56,6 +56,11 @@ pub(super) async fn restore(
     Ok(Json(json!({"revision": revision.0})))
 }
 
+pub(super) async fn reset(State(door): State<Arc<Door>>) -> Result<Json<Value>, Failure> {
+    door.mesh.reset_strong().await?;
+    Ok(Json(json!({"reset": true})))
+}
+
 fn place(door: &Door) -> Result<OwnedSemaphorePermit, Failure> {
     let place = Arc::clone(&door.streams).try_acquire_owned();
     place.map_err(|_full| {

@@ -1,6 +1,6 @@
 //! What everybody knows of the group, and who may form it.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
 use meshwork_membership::{NodeId, Time};
 use meshwork_sync::{Batch, Origin, Space};
@@ -18,20 +18,26 @@ impl Strong {
         if config.nodes.is_empty() {
             return;
         }
-        let namespaces = group.state().namespaces();
         let known = self.roster.as_ref();
-        let same = known
-            .is_some_and(|known| known.nodes == config.nodes && known.namespaces == *namespaces);
-        if same {
-            return;
-        }
+        // Those of a group that was lost are the group's also while it does not hold them again.
+        let mut namespaces = known.map_or_else(BTreeSet::new, |known| known.namespaces.clone());
+        namespaces.extend(group.state().namespaces().iter().cloned());
         let roster = Roster {
             group: group.log().head.group,
+            era: known.map_or(0, |known| known.era),
             index: group.applied(),
             nodes: config.nodes.clone(),
-            namespaces: namespaces.clone(),
+            voters: &config.voters | &config.outgoing,
+            namespaces,
         };
-        if known.is_none_or(|known| known.index < roster.index) {
+        let is_news = known.is_none_or(|known| {
+            let as_of_then = Roster {
+                index: known.index,
+                ..roster.clone()
+            };
+            known.index < roster.index && (*known != as_of_then || !known.is_formed())
+        });
+        if is_news {
             self.set_roster(now, roster, None);
         }
     }
@@ -39,35 +45,52 @@ impl Strong {
     /// Somebody tells of the group. Once one is known only those who belong to it are believed.
     pub(super) fn hear_roster(&mut self, now: Time, from: NodeId, roster: Roster) {
         let believed = match &self.roster {
-            None => true,
+            None => !self.votes_elsewhere(&roster),
             Some(known) if known.group != roster.group => {
-                tracing::error!(peer = %from, "a member tells of a second strong group; it is not believed");
-                false
+                let stays = self.out.is_some() || self.votes_elsewhere(&roster);
+                let succeeds = !stays && self.succeeds(known, from, &roster);
+                if !succeeds && roster.era >= known.era {
+                    tracing::error!(peer = %from, "a member tells of a second strong group; it is not believed");
+                }
+                succeeds
             }
             Some(known) => {
                 let belongs = known.nodes.values().any(|node| *node == from);
-                // After a long absence all of them may have been replaced.
-                let alone = !known
-                    .nodes
-                    .values()
-                    .any(|node| self.connected.contains(node));
-                known.index < roster.index && (belongs || alone)
+                known.index < roster.index && (belongs || self.is_cut_off(known))
             }
         };
-        if believed && !roster.nodes.is_empty() {
+        if believed && roster.is_sound() {
             self.set_roster(now, roster, Some(from));
         }
     }
 
     fn set_roster(&mut self, now: Time, roster: Roster, from: Option<NodeId>) {
-        let mut batch = Batch::default();
-        batch.put(Space::Strong, ROSTER, records::encode(&roster));
-        self.store(batch, Stored::Roster);
+        let of_another = |group: &Group| group.log().head.group != roster.group;
+        if self.group().is_some_and(of_another) {
+            self.group = None;
+            self.stay_out(BEGUN_ANEW.into());
+        }
         for peer in self.connected.clone() {
             if Some(peer) != from {
                 self.send(peer, &Message::Roster(Box::new(roster.clone())));
             }
         }
+        self.keep_roster(now, roster);
+    }
+
+    /// Whether this node votes in another group, which cannot be lost then.
+    fn votes_elsewhere(&self, roster: &Roster) -> bool {
+        self.group().is_some_and(|group| {
+            let head = group.log().head;
+            head.group != roster.group && group.log().config().voters.contains(&head.me)
+        })
+    }
+
+    /// Knows a roster, and has told nobody yet.
+    pub(super) fn keep_roster(&mut self, now: Time, roster: Roster) {
+        let mut batch = Batch::default();
+        batch.put(Space::Strong, ROSTER, records::encode(&roster));
+        self.store(batch, Stored::Roster);
         self.roster = Some(roster);
         self.follow_roster(now);
         self.ask_to_form = None;
@@ -123,10 +146,10 @@ impl Strong {
         }
         let mut id = [0; 16];
         self.rng.fill_bytes(&mut id);
-        let who = self.who(GroupId(id));
-        self.opened += 1;
-        self.ask_to_form = None;
-        let group = Group::form(Arc::clone(&self.store), who, self.setup.me, now);
-        self.group = Some(Box::new(group));
+        self.begin(now, GroupId(id));
     }
 }
+
+/// To a learner of a group that was lost. What it does now may still be on its way to the disk.
+const BEGUN_ANEW: &str =
+    "the strong group was lost and has begun anew: restart this node, so that it takes part again";

@@ -316,7 +316,7 @@ fn open(net: &mut Net, n: usize) -> SessionId {
     }
 }
 
-fn token(net: &mut Net, n: usize) -> Token {
+pub(super) fn token(net: &mut Net, n: usize) -> Token {
     let session = open(net, n);
     let acquire = Request::Acquire {
         lock: key("l/l"),

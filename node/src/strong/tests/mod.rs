@@ -9,6 +9,7 @@ mod hostile;
 #[cfg(feature = "sim")]
 mod linear;
 mod net;
+mod reset;
 mod snapshots;
 mod stale;
 mod state;

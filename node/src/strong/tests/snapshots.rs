@@ -135,6 +135,11 @@ impl Watch {
     }
 }
 
+fn fetches(net: &Net, n: usize) -> bool {
+    let fetched = net.group(n).and_then(Group::fetched);
+    fetched.is_some_and(|(parts, _)| parts >= 2)
+}
+
 #[test]
 fn a_node_catches_up_by_a_snapshot_while_leaders_die_and_parts_are_lost() {
     for seed in 51..=52 {
@@ -169,14 +174,12 @@ fn a_node_catches_up_by_a_snapshot_while_leaders_die_and_parts_are_lost() {
         loop {
             net.run_until(net.now + ms(50), |net| {
                 watch.look(net, away);
-                !net.done.is_empty()
+                !net.done.is_empty() || (killed.is_none() && fetches(net, away))
             });
             flow.go_on(&mut net);
             let leader = net.leader();
-            let fetched = net.group(away).and_then(Group::fetched);
             if killed.is_none()
-                && let Some(leader) =
-                    leader.filter(|_| fetched.is_some_and(|(parts, _)| parts >= 2))
+                && let Some(leader) = leader.filter(|_| fetches(&net, away))
             {
                 net.crash(leader);
                 killed = Some((leader, net.now));
