@@ -362,21 +362,64 @@ fn what_was_backed_up_is_there_in_a_new_mesh_and_tokens_go_on() {
     assert!(revision(&restored) > revision(&written));
     assert_eq!(new.ok(&["get", "bank/7"]), format!("{long}\n"));
     assert_eq!(new.ok(&["namespace", "list"]), "bank\n");
-    let next = new.run(&[
-        "lock",
-        "jobs/a",
-        "--no-wait",
-        "--",
-        "sh",
-        "-c",
-        "echo $FENCING_TOKEN",
-    ]);
-    let next: u64 = String::from_utf8(next.stdout)
-        .unwrap()
-        .trim()
-        .parse()
-        .unwrap();
+    let next = fencing_token(&new);
     assert!(next > token, "{next} after {token}");
     let (code, said) = new.fails(&["strong", "restore", path]);
     assert!(code == 6 && said.contains("holds something"), "{said}");
+}
+
+#[test]
+fn an_only_voter_whose_folder_was_restored_begins_anew_from_a_backup() {
+    let mut voter = voter();
+    let other = Site::joined("two", &voter.invite());
+    voter.ok(&["namespace", "create", "bank", "--strong"]);
+    voter.ok(&["put", "bank/alice", "100"]);
+    let backup = voter.root.path().join("bank.strong");
+    let backup = backup.to_str().unwrap();
+    voter.ok(&["strong", "backup", backup]);
+    let (code, said) = voter.fails(&["strong", "reset", "--yes"]);
+    assert!(code == 6 && said.contains("has a part"), "{said}");
+    eventually("both have heard of each other and the group", || {
+        let heard = other.ok(&["namespace", "list"]) == "bank\n";
+        (heard && voter.alive() == 2).then_some(())
+    });
+    voter.signal("-INT");
+    assert!(voter.ended().success());
+    let older = voter.root.path().join("older");
+    let folder = voter.folder();
+    let copied = Command::new("cp")
+        .arg("-a")
+        .args([&folder, &older])
+        .status();
+    assert!(copied.unwrap().success());
+
+    voter.up();
+    until_led(&voter);
+    let token = fencing_token(&voter);
+    voter.signal("-KILL");
+    voter.ended();
+    fs::remove_dir_all(&folder).unwrap();
+    fs::rename(&older, &folder).unwrap();
+    voter.up();
+    let status = voter.json(&["strong", "status", "--json"]);
+    let out = status["out"].as_str().unwrap();
+    assert!(out.contains("meshwork strong reset"), "{out}");
+    let (code, said) = voter.fails(&["strong", "reset"]);
+    assert!(code == 6 && said.contains("--yes"), "{said}");
+    voter.ok(&["strong", "reset", "--yes"]);
+    until_led(&voter);
+    // Nobody writes past the group what it does not hold yet.
+    eventually("the other node follows", || {
+        let (code, said) = other.fails(&["put", "bank/alice", "1"]);
+        assert_ne!(code, 0, "{said}");
+        said.contains("namespace").then_some(())
+    });
+    voter.ok(&["strong", "restore", backup]);
+    assert_eq!(other.ok(&["get", "bank/alice"]), "100\n");
+    assert!(fencing_token(&other) > token);
+}
+
+fn fencing_token(site: &Site) -> u64 {
+    let token = site.ok(&["lock", "jobs/a", "--", "sh", "-c", "echo $FENCING_TOKEN"]);
+    token.trim().parse().unwrap()
 }
