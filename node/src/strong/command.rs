@@ -426,7 +426,7 @@ pub enum Refusal {
         max: usize,
     },
     /// The group holds as much as it may.
-    #[error("the group holds as many {0} as it may; delete some")]
+    #[error("the group holds as many {0}")]
     Full(Full),
     /// The group has no such namespace.
     #[error(
@@ -512,17 +512,22 @@ pub enum Full {
     Sequences,
     /// Strong namespaces.
     Namespaces,
+    /// What answers found that clients have not said they have, in bytes.
+    Answers,
 }
 
 impl fmt::Display for Full {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Bytes => "bytes",
-            Self::Sessions => "sessions",
-            Self::Waiters => "waiters",
-            Self::Locks => "locks",
-            Self::Sequences => "sequences",
-            Self::Namespaces => "namespaces",
+            Self::Bytes => "bytes as it may; delete some keys",
+            Self::Sessions => "sessions as it may; end some leases, locks or elections",
+            Self::Waiters => "sessions as may wait for one lock",
+            Self::Locks => "locks as it may; let some go",
+            Self::Sequences => "sequences, or numbers of one, as it may",
+            Self::Namespaces => "namespaces as it may",
+            Self::Answers => {
+                "answers with values in them as it may; each lease keeps its last one until it asks for something else or ends"
+            }
         })
     }
 }

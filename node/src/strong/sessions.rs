@@ -14,6 +14,9 @@ use super::command::{Outcome, Refusal, SessionId};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Sessions {
     sessions: BTreeMap<SessionId, Session>,
+    /// What all answers that are kept found, in bytes.
+    #[serde(skip)]
+    bytes: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +45,9 @@ pub(crate) const SESSIONS_MAX: usize = 100_000;
 /// Answers that are kept for one session.
 pub(crate) const ANSWERS_MAX: usize = 1_024;
 
+/// What the answers that are kept for all sessions may have found, in bytes. With the keys and all else a snapshot is shorter than it may be.
+pub(crate) const FOUND_BYTES_MAX: usize = 256 << 20;
+
 impl Sessions {
     pub(crate) fn is_full(&self) -> bool {
         self.sessions.len() >= SESSIONS_MAX
@@ -57,7 +63,25 @@ impl Sessions {
     }
 
     pub(crate) fn close(&mut self, session: SessionId) -> bool {
-        self.sessions.remove(&session).is_some()
+        let Some(closed) = self.sessions.remove(&session) else {
+            return false;
+        };
+        self.bytes -= closed.answers.values().map(found_bytes).sum::<usize>();
+        true
+    }
+
+    /// Whether no answer may be kept that finds something.
+    pub(crate) const fn keeps_too_much(&self) -> bool {
+        self.bytes >= FOUND_BYTES_MAX
+    }
+
+    /// Works out what a snapshot leaves out.
+    pub(crate) fn rebuild(&mut self) {
+        let answers = self
+            .sessions
+            .values()
+            .flat_map(|session| session.answers.values());
+        self.bytes = answers.map(found_bytes).sum();
     }
 
     pub(crate) fn ttl_ms(&self, session: SessionId) -> Option<u32> {
@@ -86,7 +110,7 @@ impl Sessions {
         while let Some(oldest) = session.answers.first_entry()
             && *oldest.key() <= session.answered
         {
-            drop(oldest.remove());
+            self.bytes -= found_bytes(&oldest.remove());
         }
         if sequence <= session.answered {
             return Admission::Answered(Err(Refusal::Forgotten { sequence }));
@@ -100,7 +124,16 @@ impl Sessions {
 
     pub(crate) fn answer(&mut self, id: SessionId, sequence: u64, answer: Answer) {
         if let Some(session) = self.sessions.get_mut(&id) {
-            session.answers.insert(sequence, answer);
+            self.bytes += found_bytes(&answer);
+            let before = session.answers.insert(sequence, answer);
+            self.bytes -= before.as_ref().map_or(0, found_bytes);
         }
     }
+}
+
+fn found_bytes(answer: &Answer) -> usize {
+    let Ok(Outcome::Done { found, .. }) = answer else {
+        return 0;
+    };
+    found.iter().flatten().map(|found| found.value.len()).sum()
 }

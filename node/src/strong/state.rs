@@ -288,6 +288,7 @@ impl State {
             .ok()
             .ok_or(ReadSnapshot::Malformed)?;
         kept.keys.rebuild();
+        kept.sessions.rebuild();
         let staged = kept.staging.as_ref().is_none_or(|staging| {
             kept.sessions.ttl_ms(staging.session).is_some()
                 && staging.bytes.len() <= BACKUP_BYTES_MAX
@@ -313,6 +314,9 @@ impl State {
         match request {
             Request::Transact(transaction) => {
                 self.check_namespaces(&transaction)?;
+                if self.kept.sessions.keeps_too_much() {
+                    return Err(Refusal::Full(Full::Answers));
+                }
                 let Self { kept, history } = self;
                 let Kept { keys, locks, .. } = kept;
                 let revision = kept.revision;

@@ -228,6 +228,40 @@ fn answers_that_nobody_takes_are_bounded() {
     assert_eq!(group.state.apply(ask(1)), first, "retries still are");
 }
 
+/// Each session keeps what its last request found, so sessions alone could hold more than all keys may.
+#[test]
+fn what_answers_found_is_bounded_for_all_sessions_together() {
+    let mut group = Group::default();
+    let value = vec![7; 256 << 10];
+    let all = [1, 2].map(|n| format!("a/{n}"));
+    let write = |group: &mut Group, session| {
+        let put = |name: &String| KeyOp::Put {
+            key: key(name),
+            value: value.clone(),
+            owner: Owner::Nobody,
+        };
+        group.transact(session, vec![], all.iter().map(put).collect())
+    };
+    let first = group.open();
+    write(&mut group, first).unwrap();
+    let sessions: Vec<SessionId> = (0..512).map(|_| group.open()).collect();
+    for session in &sessions {
+        write(&mut group, *session).unwrap();
+    }
+    let last = group.open();
+    let refused = Err(Refusal::Full(Full::Answers));
+    assert_eq!(write(&mut group, last), refused);
+    let again = State::from_snapshot(&group.state.snapshot()).unwrap();
+    assert!(again == group.state, "and they are counted after a restart");
+    // What finds nothing goes on, and answers that have arrived make room, as sessions do that end.
+    assert_eq!(group.alone(last, "l/l"), granted(1));
+    group.release(sessions[0], "l/l");
+    write(&mut group, last).unwrap();
+    assert_eq!(write(&mut group, first), refused);
+    group.ask(sessions[1], Request::Close).unwrap();
+    write(&mut group, first).unwrap();
+}
+
 #[test]
 fn a_lock_goes_to_those_who_wait_in_the_order_in_which_they_came() {
     let mut group = Group::default();
