@@ -35,12 +35,21 @@ async fn a_key_lives_as_long_as_the_stream_of_its_lease() {
     home.send("PUT", "/v1/strong/keys/n/b", "1").await.good();
     let found = home.get("/v1/strong/keys/n/a").await.good();
     assert_eq!(found["value"], "1");
+    // In a transaction each key says whether it ends with the lease.
+    let both = r#"{"then":[{"put":"n/c","value":"1","leased":true},{"put":"n/d","value":"1"}]}"#;
+    let refused = home.post("/v1/strong/txn", both).await;
+    assert_eq!(refused.refusal(), (400, "bad_step".into()));
+    let txn = format!("/v1/strong/txn?lease={}", lease.as_str().unwrap());
+    home.post(&txn, both).await.good();
     drop(stream);
     let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(10);
     while home.get("/v1/strong/keys/n/a").await.status != 404 {
         assert!(tokio::time::Instant::now() < deadline, "it is still there");
     }
-    home.get("/v1/strong/keys/n/b").await.good();
+    assert_eq!(home.get("/v1/strong/keys/n/c").await.status, 404);
+    for key in ["n/b", "n/d"] {
+        home.get(&format!("/v1/strong/keys/{key}")).await.good();
+    }
     let refused = home.send("PUT", &path, "1").await;
     assert_eq!(refused.refusal(), (409, "session_expired".into()));
     let refused = home.send("PUT", "/v1/strong/keys/n/a?lease=x", "1").await;

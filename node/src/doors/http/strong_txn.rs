@@ -40,13 +40,14 @@ struct JsonCondition {
     token: Option<u64>,
 }
 
-/// `{"get":…}`, `{"put":…,"value":…}` or `{"delete":…}`.
+/// `{"get":…}`, `{"put":…,"value":…}`, with `"leased":true` for a key that ends with the lease that is given, or `{"delete":…}`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct JsonStep {
     get: Option<Data>,
     put: Option<Data>,
     value: Option<Data>,
+    leased: bool,
     delete: Option<Data>,
 }
 
@@ -65,7 +66,13 @@ pub(super) async fn transact(
     wishes: Wishes,
     Parsed(transaction): Parsed<JsonTransaction>,
 ) -> Result<Response, Failure> {
-    let transact = Request::Transact(transaction.try_into()?);
+    let transaction = Transaction::try_from(transaction)?;
+    let mut steps = transaction.then.iter().chain(&transaction.otherwise);
+    if wishes.lease.is_none() && steps.any(is_leased) {
+        let message = "a key is leased, and no lease is given: say which with ?lease=…";
+        return Err(Failure::bad("bad_step", message));
+    }
+    let transact = Request::Transact(transaction);
     let Outcome::Done {
         revision,
         branch,
@@ -80,6 +87,16 @@ pub(super) async fn transact(
         found: found.iter().map(shown).collect(),
     };
     Ok(Json(answer).into_response())
+}
+
+fn is_leased(step: &KeyOp) -> bool {
+    matches!(
+        step,
+        KeyOp::Put {
+            owner: Owner::Session,
+            ..
+        }
+    )
 }
 
 fn shown(found: &Option<Found>) -> Option<ShownFound<'_>> {
@@ -149,19 +166,24 @@ impl TryFrom<JsonStep> for KeyOp {
             get,
             put,
             value,
+            leased,
             delete,
         } = json;
         match (get, put, value, delete) {
-            (Some(key), None, None, None) => Ok(Self::Get { key: parse(&key)? }),
+            (Some(key), None, None, None) if !leased => Ok(Self::Get { key: parse(&key)? }),
             (None, Some(key), Some(Data(value)), None) => Ok(Self::Put {
                 key: parse(&key)?,
                 value,
-                owner: Owner::Nobody,
+                owner: if leased {
+                    Owner::Session
+                } else {
+                    Owner::Nobody
+                },
             }),
-            (None, None, None, Some(key)) => Ok(Self::Delete { key: parse(&key)? }),
+            (None, None, None, Some(key)) if !leased => Ok(Self::Delete { key: parse(&key)? }),
             _ => Err(Failure::bad(
                 "bad_step",
-                "a step is one of get, put with a value, and delete",
+                "a step is one of get, put with a value (which may be leased), and delete",
             )),
         }
     }
@@ -196,7 +218,8 @@ mod tests {
     #[test]
     fn every_condition_and_step_is_read() {
         let json = r#"{"if":[{"key":"n/a","value":"1"},{"key":"n/a","value":null},{"key":"n/a","revision":3},
-            {"lock":"n/a","token":4}],"then":[{"get":"n/a"},{"put":"n/a","value":{"base64":"/w=="}}],"else":[{"delete":"n/a"}]}"#;
+            {"lock":"n/a","token":4}],"then":[{"get":"n/a"},{"put":"n/a","value":{"base64":"/w=="}},
+            {"put":"n/a","value":"","leased":true}],"else":[{"delete":"n/a"}]}"#;
         let key = Key::parse("n/a").unwrap();
         let value = |value: Option<&[u8]>| Condition::Value {
             key: key.clone(),
@@ -215,10 +238,15 @@ mod tests {
             value: vec![0xff],
             owner: Owner::Nobody,
         };
+        let leased = KeyOp::Put {
+            key: key.clone(),
+            value: vec![],
+            owner: Owner::Session,
+        };
         let get = KeyOp::Get { key: key.clone() };
         let wanted = Transaction {
             conditions: vec![value(Some(b"1")), value(None), unchanged, held],
-            then: vec![get, put],
+            then: vec![get, put, leased],
             otherwise: vec![KeyOp::Delete { key: key.clone() }],
         };
         assert_eq!(read(json), Ok(wanted));
@@ -250,6 +278,8 @@ mod tests {
             r#"{"get":"n/a","delete":"n/a"}"#,
             r#"{"get":"n/a","value":"1"}"#,
             r#"{"delete":"n/"}"#,
+            r#"{"delete":"n/a","leased":true}"#,
+            r#"{"get":"n/a","leased":true}"#,
         ] {
             assert!(read(&format!(r#"{{"then":[{step}]}}"#)).is_err(), "{step}");
         }
