@@ -10,29 +10,36 @@
 #[expect(dead_code, reason = "the tests of the program use all of it")]
 mod site;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpStream, UdpSocket};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value as Json, json};
 
 use crate::site::{PATIENCE, Site, eventually};
 
-const AT: [&str; 4] = ["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"];
+/// A place that is free, and the node's for good: after a restart of all of them they find each other there.
+fn place() -> String {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.local_addr().unwrap().to_string()
+}
 
 /// Nodes that vote, once all of them do.
 fn voters(count: usize) -> Vec<Site> {
     let mut first = Site::empty();
     let home = ["init", "--mesh", "home", "--name", "n0", "--voter"];
-    first.ok(&[&home[..], &AT].concat());
+    let at = ["--http", "127.0.0.1:0", "--listen"];
+    first.ok(&[&home[..], &at, &[&place()]].concat());
     first.up();
     let mut sites = vec![first];
     for n in 1..count {
         let mut site = Site::empty();
         let (ticket, name) = (sites[0].invite(), format!("n{n}"));
         let join = ["join", &ticket, "--name", &name, "--voter"];
-        site.ok(&[&join[..], &AT].concat());
+        site.ok(&[&join[..], &at, &[&place()]].concat());
         site.up();
         sites.push(site);
     }
@@ -190,21 +197,11 @@ fn a_leader_that_stood_still_answers_no_read_with_what_it_knew() {
     assert_eq!(leader.ok(&["get", "bank/account"]), "new\n");
 }
 
-/// Lets every flush of a process fail from now on; `None` where no process may be traced.
-fn fail_flushes(site: &Site) -> Option<Child> {
+/// Traces a process; `None` where none may be traced.
+fn trace(site: &Site, args: &[&str]) -> Option<Child> {
     let pid = site.node.as_ref()?.id().to_string();
-    let inject = ["-e", "inject=fdatasync,fsync:error=EIO", "-p", &pid];
-    let strace = Command::new("strace")
-        .args([
-            "-f",
-            "-qq",
-            "-o",
-            "/dev/null",
-            "-e",
-            "trace=fdatasync,fsync",
-        ])
-        .args(inject)
-        .spawn();
+    let mut strace = Command::new("strace");
+    let strace = strace.args(["-f", "-qq", "-p", &pid]).args(args).spawn();
     let mut strace = strace.ok()?;
     let attached = eventually("it is traced", || {
         let told = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
@@ -215,12 +212,19 @@ fn fail_flushes(site: &Site) -> Option<Child> {
     attached.then_some(strace)
 }
 
+/// Lets every flush of a process fail from now on.
+fn fail_flushes(site: &Site) -> Option<Child> {
+    let inject = "inject=fdatasync,fsync:error=EIO";
+    let flushes = ["-o", "/dev/null", "-e", "trace=fdatasync,fsync", "-e"];
+    trace(site, &[&flushes[..], &[inject]].concat())
+}
+
 #[test]
 fn a_voter_whose_disk_fails_votes_and_acknowledges_no_more() {
     let sites = voters_with_an_account();
     let (leader, other) = leader_and_other(&sites);
     let Some(mut strace) = fail_flushes(leader) else {
-        eprintln!("SKIPPED: strace is missing, or may not trace a process here");
+        eprintln!("SKIPPED: strace is missing, or may trace nothing");
         return;
     };
     put_in_the_end(other, "new");
@@ -238,4 +242,116 @@ fn a_voter_whose_disk_fails_votes_and_acknowledges_no_more() {
     assert_eq!(leader.ok(&["get", "bank/account"]), "new\n");
     leader.signal("-KILL");
     strace.wait().unwrap();
+}
+
+/// Makes every flush wait for a while before it happens, and notes what is written.
+fn delay_flushes(site: &Site) -> Option<Child> {
+    let log = written(site);
+    let writes = ["-y", "-s", "0", "-e", "trace=write,fdatasync", "-e"];
+    let to = [
+        "inject=fdatasync:delay_enter=50ms",
+        "-o",
+        log.to_str().unwrap(),
+    ];
+    trace(site, &[&writes[..], &to].concat())
+}
+
+fn written(site: &Site) -> PathBuf {
+    site.root.path().join("written")
+}
+
+/// What was written to journals after the last flush of each, by what `strace` noted, in bytes.
+fn unflushed(noted: &str) -> BTreeMap<PathBuf, u64> {
+    let mut bytes = BTreeMap::new();
+    // A call that others interrupt is noted in two lines.
+    let mut begun = BTreeMap::new();
+    for line in noted.lines() {
+        let Some((thread, call)) = line.split_once(' ') else {
+            continue;
+        };
+        let call = call.trim_start();
+        let what = if call.starts_with("<...") {
+            begun.remove(thread)
+        } else {
+            let file = call
+                .split_once('<')
+                .and_then(|(_, file)| file.split_once('>'));
+            file.map(|(file, _)| (call.starts_with("write("), file))
+        };
+        let Some((writes, file)) = what.filter(|(_, file)| file.ends_with(".jnl")) else {
+            continue;
+        };
+        let came = call.rsplit_once(" = ").map(|(_, came)| {
+            let count = came.split(' ').next().unwrap_or_default();
+            count.parse::<u64>()
+        });
+        match came {
+            Some(Ok(count)) if writes => *bytes.entry(PathBuf::from(file)).or_default() += count,
+            Some(Ok(_)) => drop(bytes.remove(Path::new(file))),
+            // The power went.
+            Some(Err(_)) => {}
+            None => drop(begun.insert(thread, (writes, file))),
+        }
+    }
+    bytes
+}
+
+/// Takes from the disk what no flush has covered: all of it, or one part of so many, as when the power goes while it is written.
+fn forget_unflushed(site: &Site, share: u64) {
+    for (journal, bytes) in unflushed(&fs::read_to_string(written(site)).unwrap()) {
+        let file = fs::File::options().write(true).open(&journal).unwrap();
+        let kept = file.metadata().unwrap().len() - bytes / share;
+        file.set_len(kept).unwrap();
+    }
+}
+
+/// Each term has one leader at most.
+fn note_leaders(sites: &[Site], leaders: &mut BTreeMap<u64, String>) {
+    for site in sites {
+        let status = status(site);
+        if let Some(leader) = status["leader"].as_str() {
+            let term = status["term"].as_u64().unwrap();
+            let known = leaders.entry(term).or_insert_with(|| leader.to_owned());
+            assert_eq!(known, leader, "two lead in term {term}");
+        }
+    }
+}
+
+#[test]
+fn what_was_acknowledged_is_there_after_the_power_went_everywhere() {
+    let mut sites = voters_with_an_account();
+    let mut acknowledged = Vec::new();
+    let mut leaders = BTreeMap::new();
+    for (round, share) in [1, 2, 1, 3].into_iter().enumerate() {
+        let straces: Option<Vec<Child>> = sites.iter().map(delay_flushes).collect();
+        let Some(straces) = straces else {
+            eprintln!("SKIPPED: strace is missing, or may trace nothing");
+            return;
+        };
+        for n in 0..=round + 2 {
+            let key = format!("bank/{round}-{n}");
+            sites[n % 3].ok(&["put", &key, "here"]);
+            acknowledged.push(key);
+        }
+        // At this moment: what is on one disk at least is still on its way to others.
+        for site in &mut sites {
+            site.node.as_mut().unwrap().kill().unwrap();
+        }
+        for (site, mut strace) in sites.iter_mut().zip(straces) {
+            site.ended();
+            strace.wait().unwrap();
+            forget_unflushed(site, share);
+            site.up();
+        }
+        eventually("they have elected one of them", || {
+            let mut all = sites.iter();
+            all.all(|site| status(site)["leader"].is_string())
+                .then_some(())
+        });
+        note_leaders(&sites, &mut leaders);
+        for key in &acknowledged {
+            let found = sites[round % 3].ok(&["get", key]);
+            assert_eq!(found, "here\n", "{key} in round {round}");
+        }
+    }
 }
