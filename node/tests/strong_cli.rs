@@ -419,7 +419,10 @@ fn an_only_voter_whose_folder_was_restored_begins_anew_from_a_backup() {
     assert!(fencing_token(&other) > token);
 }
 
+/// Of a lock that nobody holds.
 fn fencing_token(site: &Site) -> u64 {
-    let token = site.ok(&["lock", "jobs/a", "--", "sh", "-c", "echo $FENCING_TOKEN"]);
+    let lock = ["lock", "jobs/a", "--no-wait", "--"];
+    let command = ["sh", "-c", "echo $FENCING_TOKEN"];
+    let token = site.ok(&[&lock[..], &command].concat());
     token.trim().parse().unwrap()
 }
