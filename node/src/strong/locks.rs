@@ -139,11 +139,6 @@ impl Locks {
         last && self.last.0.max(self.queued) <= COUNT_MAX
     }
 
-    /// The last token that was granted.
-    pub(crate) const fn last(&self) -> Token {
-        self.last
-    }
-
     /// Nothing up to this token is granted any more.
     pub(crate) fn skip_to(&mut self, token: Token) {
         self.last = self.last.max(token);
@@ -153,6 +148,7 @@ impl Locks {
         self.locks.get(lock)
     }
 
+    /// The last token that was granted.
     pub(crate) const fn last_token(&self) -> Token {
         self.last
     }

@@ -154,7 +154,8 @@ impl State {
                 None
             }
             Command::Skip { count } => {
-                self.skip_to(count.min(COUNT_MAX));
+                let count = count.min(COUNT_MAX);
+                self.skip_to(Revision(count), Token(count));
                 None
             }
         }
@@ -265,7 +266,7 @@ impl State {
     pub(crate) fn backup(&self, group: GroupId) -> Vec<u8> {
         Writer::new(group)
             .put(&self.kept.revision)
-            .put(&self.kept.locks.last())
+            .put(&self.last_token())
             .list(self.kept.namespaces.iter())
             .list(self.kept.sequences.iter())
             .list(self.kept.keys.lasting())
@@ -464,20 +465,15 @@ impl State {
         let bytes = staged.map_or_else(Vec::new, |staging| staging.bytes);
         let backup = Backup::decode(&bytes)?;
         self.kept.keys.restore(backup.keys);
-        self.kept.locks.skip_to(backup.token);
         self.kept.sequences = backup.sequences;
         self.kept.namespaces = backup.namespaces;
-        let revision = self.go_on_from(Revision(backup.revision.0 + 1));
+        let revision = self.skip_to(Revision(backup.revision.0 + 1), backup.token);
         Ok(Outcome::Restored { revision })
     }
 
-    fn skip_to(&mut self, count: u64) {
-        self.kept.locks.skip_to(Token(count));
-        self.go_on_from(Revision(count));
-    }
-
-    /// Lets no revision up to this one be given to anybody. Whoever watches reads anew what it watches.
-    fn go_on_from(&mut self, revision: Revision) -> Revision {
+    /// Lets no revision and no token up to these be given to anybody. Whoever watches reads anew what it watches.
+    fn skip_to(&mut self, revision: Revision, token: Token) -> Revision {
+        self.kept.locks.skip_to(token);
         let revision = revision.max(self.kept.revision);
         self.kept.revision = revision;
         self.history = History::from(revision);
