@@ -89,9 +89,7 @@ impl Mesh {
         restore.stage(Vec::new()).await?;
         Ok(restore)
     }
-}
 
-impl Mesh {
     /// Begins a new strong group, which holds nothing, in place of one that is lost: its only voter was this node, and what it held was restored
     /// from an older copy or is damaged. The other nodes follow when they hear of it.
     ///

@@ -197,7 +197,20 @@ impl Strong {
         self.formed_by = records::read(&*self.store, FORMED_BY)?;
         self.roster = records::read(&*self.store, ROSTER)?;
         self.follow_roster(now);
+        if self.holds_a_lost_group()? {
+            self.gone = true;
+            return Ok(self.forget_group()?);
+        }
         self.open_group(now)
+    }
+
+    /// Only a group that was lost is followed by another: this node heard of that, and was to be restarted.
+    fn holds_a_lost_group(&self) -> Result<bool, OpenGroup> {
+        let Some(next) = self.roster.as_ref().filter(|roster| roster.era > 0) else {
+            return Ok(false);
+        };
+        let head: Option<Head> = records::read(&*self.store, HEAD)?;
+        Ok(head.is_some_and(|head| head.group != next.group))
     }
 
     fn stay_out(&mut self, reason: String) {
@@ -470,10 +483,7 @@ impl Strong {
             }
             None if listed && self.out.is_none() && able => {
                 let who = self.who(of);
-                self.opened += 1;
-                self.gone = false;
-                let group = Group::follow(Arc::clone(&self.store), who, now);
-                self.group = Some(Box::new(group));
+                self.take_part(Group::follow(Arc::clone(&self.store), who, now));
             }
             None => return Err(RejectStrong::Group),
         }
@@ -501,23 +511,21 @@ impl Strong {
     }
 
     fn go_on(&mut self, now: Time) -> Result<(), OpenGroup> {
-        let head: Option<Head> = records::read(&*self.store, HEAD)?;
-        let next = self.roster.as_ref().filter(|roster| roster.era > 0);
-        // Only a group that was lost is followed by another: this node heard of that, and was to be restarted.
-        let is_lost = |head: Head| next.is_some_and(|roster| roster.group != head.group);
-        if self.opened == 0 && head.is_some_and(is_lost) {
-            return self.forget_group().map_err(records::unreadable);
-        }
         if let Some(log) = Log::open(&self.store)? {
-            self.opened += 1;
             let who = Who {
                 head: log.head,
                 ..self.who(log.head.group)
             };
-            let group = Group::resume(Arc::clone(&self.store), log, who, now)?;
-            self.group = Some(Box::new(group));
+            self.take_part(Group::resume(Arc::clone(&self.store), log, who, now)?);
         }
         Ok(())
+    }
+
+    /// What batches of an earlier group make durable is none of this one's.
+    fn take_part(&mut self, group: Group) {
+        self.opened += 1;
+        self.gone = false;
+        self.group = Some(Box::new(group));
     }
 
     fn store(&mut self, batch: Batch, stored: Stored) {

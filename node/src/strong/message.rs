@@ -60,6 +60,36 @@ pub(crate) struct Roster {
     pub(crate) namespaces: BTreeSet<String>,
 }
 
+/// Eras that a mesh may have.
+const ERAS_MAX: u64 = 1 << 20;
+
+/// Neither revisions, sessions nor fencing tokens of a lost group come again: those of an era begin so far apart.
+const COUNTS_PER_ERA: u64 = 1 << 40;
+
+impl Roster {
+    /// What revisions, sessions and tokens of its group begin behind.
+    pub(crate) const fn counts_from(&self) -> u64 {
+        self.era * COUNTS_PER_ERA
+    }
+
+    /// Whether its group has agreed on anything: before that nobody is told of it.
+    pub(crate) const fn is_formed(&self) -> bool {
+        self.index > 0
+    }
+
+    /// Whether it can be that of a group which has agreed on anything.
+    pub(crate) fn is_sound(&self) -> bool {
+        let found = self.voters.iter().all(|id| self.nodes.contains_key(id));
+        self.is_formed() && !self.voters.is_empty() && found && self.era <= ERAS_MAX
+    }
+
+    /// Whether nobody votes but on this node.
+    pub(crate) fn is_alone(&self, node: NodeId) -> bool {
+        let mut voters = self.voters.iter().map(|voter| self.nodes.get(voter));
+        voters.all(|at| at == Some(&node))
+    }
+}
+
 /// A question for the group. Only the leader answers it, unless it says otherwise.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Ask {

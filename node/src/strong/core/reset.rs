@@ -44,36 +44,6 @@ pub enum ResetStrong {
     Store(#[from] ReadStore),
 }
 
-/// Eras that a mesh may have.
-const ERAS_MAX: u64 = 1 << 20;
-
-/// Neither revisions, sessions nor fencing tokens of a lost group come again: those of an era begin so far apart.
-const COUNTS_PER_ERA: u64 = 1 << 40;
-
-impl Roster {
-    /// What revisions, sessions and tokens of its group begin behind.
-    pub(super) const fn counts_from(&self) -> u64 {
-        self.era * COUNTS_PER_ERA
-    }
-
-    /// Whether it can be that of a group which has agreed on anything.
-    pub(super) fn is_sound(&self) -> bool {
-        let found = self.voters.iter().all(|id| self.nodes.contains_key(id));
-        self.is_formed() && !self.voters.is_empty() && found && self.era <= ERAS_MAX
-    }
-
-    /// Whether nobody voted but on this node.
-    fn is_alone(&self, node: NodeId) -> bool {
-        let mut voters = self.voters.iter().map(|voter| self.nodes.get(voter));
-        voters.all(|at| at == Some(&node))
-    }
-
-    /// Whether its group has agreed on anything: before that nobody is told of it.
-    pub(super) const fn is_formed(&self) -> bool {
-        self.index > 0
-    }
-}
-
 impl Strong {
     /// Begins a new group, which holds nothing, in place of one whose only voter was on this node and is gone.
     pub(crate) fn reset(&mut self, now: Time) -> Result<(), ResetStrong> {
@@ -93,9 +63,7 @@ impl Strong {
         let era = lost.era + 1;
         let namespaces = lost.namespaces.clone();
         self.forget_group()?;
-        let mut id = [0; 16];
-        self.rng.fill_bytes(&mut id);
-        let group = GroupId(id);
+        let group = self.draw_group_id();
         tracing::warn!(era, "the strong group is lost, and a new one begins");
         // The namespaces stay strong: nobody is to write their keys past the group, also while it does not hold them.
         let roster = Roster {
@@ -144,11 +112,19 @@ impl Strong {
     /// Forms a group with this node as its only voter.
     pub(super) fn begin(&mut self, now: Time, id: GroupId) {
         let who = self.who(id);
-        self.opened += 1;
-        self.gone = false;
         self.ask_to_form = None;
-        let group = Group::form(Arc::clone(&self.store), who, self.setup.me, now);
-        self.group = Some(Box::new(group));
+        self.take_part(Group::form(
+            Arc::clone(&self.store),
+            who,
+            self.setup.me,
+            now,
+        ));
         self.touched = Some(now);
+    }
+
+    pub(super) fn draw_group_id(&mut self) -> GroupId {
+        let mut id = [0; 16];
+        self.rng.fill_bytes(&mut id);
+        GroupId(id)
     }
 }

@@ -4,12 +4,11 @@ use std::collections::BTreeSet;
 
 use meshwork_membership::{NodeId, Time};
 use meshwork_sync::{Batch, Origin, Space};
-use rand::Rng;
 
 use super::{ASK_TO_FORM, Ability, Stored, Strong, StrongOutput};
 use crate::strong::group::Group;
 use crate::strong::message::{Message, Roster};
-use crate::strong::records::{self, FORMED_BY, GroupId, ROSTER};
+use crate::strong::records::{self, FORMED_BY, ROSTER};
 
 impl Strong {
     /// Tells everybody of the group when what they should know of it has changed.
@@ -22,22 +21,19 @@ impl Strong {
         // Those of a group that was lost are the group's also while it does not hold them again.
         let mut namespaces = known.map_or_else(BTreeSet::new, |known| known.namespaces.clone());
         namespaces.extend(group.state().namespaces().iter().cloned());
-        let roster = Roster {
+        let mut roster = Roster {
             group: group.log().head.group,
             era: known.map_or(0, |known| known.era),
-            index: group.applied(),
+            index: known.map_or(0, |known| known.index),
             nodes: config.nodes.clone(),
             voters: &config.voters | &config.outgoing,
             namespaces,
         };
         let is_news = known.is_none_or(|known| {
-            let as_of_then = Roster {
-                index: known.index,
-                ..roster.clone()
-            };
-            known.index < roster.index && (*known != as_of_then || !known.is_formed())
+            known.index < group.applied() && (*known != roster || !known.is_formed())
         });
         if is_news {
+            roster.index = group.applied();
             self.set_roster(now, roster, None);
         }
     }
@@ -144,9 +140,8 @@ impl Strong {
         if !may || self.group.is_some() || self.roster.is_some() || self.out.is_some() {
             return;
         }
-        let mut id = [0; 16];
-        self.rng.fill_bytes(&mut id);
-        self.begin(now, GroupId(id));
+        let id = self.draw_group_id();
+        self.begin(now, id);
     }
 }
 

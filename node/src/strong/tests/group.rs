@@ -447,10 +447,7 @@ fn a_voter_that_was_restored_has_forgotten_it_before_it_does_anything() {
     }
     let restored = net.leader().unwrap();
     net.crash(restored);
-    let host = &mut net.hosts[restored];
-    host.engine = std::sync::Arc::new(host.engine.image(1));
-    host.replica = meshwork_crdt::ReplicaId::from_bytes([9; 8]);
-    host.origin = Origin::Restored;
+    net.restore_copy(restored);
     // It ends before anything that it hands to its store is durable, and takes the store for its own when it starts again.
     net.start(restored);
     net.crash(restored);

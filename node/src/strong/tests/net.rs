@@ -223,6 +223,14 @@ impl Net {
         self.tell_members();
     }
 
+    /// The folder of a node that does not run is there again, as a copy.
+    pub(super) fn restore_copy(&mut self, n: usize) {
+        let host = &mut self.hosts[n];
+        host.engine = Arc::new(host.engine.image(1));
+        host.replica = ReplicaId::from_bytes([9; 8]);
+        host.origin = Origin::Restored;
+    }
+
     /// A node that does not run comes back with an empty disk.
     pub(super) fn lose_disk(&mut self, n: usize) {
         let seed = self.rng.random();

@@ -1,8 +1,5 @@
 //! A group that lost its only voter, and the one that follows on it.
 
-use std::sync::Arc;
-
-use meshwork_crdt::ReplicaId;
 use meshwork_membership::NodeId;
 use meshwork_sync::{Origin, Space};
 
@@ -25,10 +22,7 @@ fn one_of_three(seed: u64) -> Net {
 /// Its folder is there again, as a copy from before.
 fn restore(net: &mut Net, n: usize) {
     net.crash(n);
-    let host = &mut net.hosts[n];
-    host.engine = Arc::new(host.engine.image(7));
-    host.replica = ReplicaId::from_bytes([9; 8]);
-    host.origin = Origin::Restored;
+    net.restore_copy(n);
     net.start(n);
     net.run_for(ms(100));
 }
@@ -135,10 +129,7 @@ fn a_group_that_can_go_on_is_not_reset() {
     // Nor when one voter of three has lost what it held.
     net.crash(0);
     net.split(&[&[1, 2]]);
-    let host = &mut net.hosts[0];
-    host.engine = Arc::new(host.engine.image(7));
-    host.replica = ReplicaId::from_bytes([9; 8]);
-    host.origin = Origin::Restored;
+    net.restore_copy(0);
     net.start(0);
     net.split(&[&[0], &[1, 2]]);
     assert_eq!(reset(&mut net, 0), Err(ResetStrong::Others));
